@@ -1,0 +1,253 @@
+//! SQL expressions of job files, planned and evaluated by DataFusion on whole batches.
+//!
+//! We write no expression language: `where = "status >= 500 and region = 'eu'"` is SQL. Two things are ours. What
+//! would break determinism (`now()`, `random()`, `uuid()`) is refused when the job is planned. And a row whose value
+//! cannot be computed (a division by zero, text that is not a number) costs that row, never the batch.
+
+use crate::batch::Batch;
+use crate::fault::Fault;
+use crate::schema::{Kind, SYSTEM_NAMES, Schema};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
+use arrow::compute::{self, cast};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::logical_expr::{Expr, Volatility};
+use datafusion::physical_plan::PhysicalExpr;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// A planned expression over one schema.
+#[derive(Clone)]
+pub struct Expression {
+    text: String,
+    physical: Arc<dyn PhysicalExpr>,
+    kind: Kind,
+    fields: BTreeSet<String>,
+    plain: Option<usize>,
+}
+
+/// What an expression gave for a batch.
+pub struct Evaluated {
+    /// A value for every row; null for those that failed.
+    pub values: ArrayRef,
+    /// The rows that have no value, and why.
+    pub failed: Vec<(u32, String)>,
+}
+
+impl Expression {
+    /// Plans an expression over the fields of a schema (and the system columns). `at` is the setting that holds it.
+    pub fn plan(text: &str, schema: &Schema, at: &str) -> Result<Expression, Fault> {
+        let columns = DFSchema::try_from(schema.arrow().as_ref().clone()).map_err(|e| Fault::at(at, e.to_string()))?;
+        let logical = context().parse_sql_expr(text, &columns).map_err(|e| explain(&e, text, schema, at))?;
+        let fields = check(&logical, text, at)?;
+        let planned = context().create_physical_expr(logical, &columns).map_err(|e| explain(&e, text, schema, at))?;
+        let data_type = planned.data_type(schema.arrow()).map_err(|e| explain(&e, text, schema, at))?;
+        let kind = Kind::of(&data_type).ok_or_else(|| {
+            Fault::at(at, format!("`{text}` gives {data_type}")).help("a field is bool, int, float, text or time")
+        })?;
+        let plain = schema.index_of(text);
+        Ok(Expression { text: text.to_owned(), physical: planned, kind, fields, plain })
+    }
+
+    /// Plans an expression that must be true or false.
+    pub fn condition(text: &str, schema: &Schema, at: &str) -> Result<Expression, Fault> {
+        let planned = Expression::plan(text, schema, at)?;
+        match planned.kind {
+            Kind::Bool => Ok(planned),
+            kind => Err(Fault::at(at, format!("`{text}` gives {kind}, not true or false"))
+                .help(format!("compare it with something: \"{text} > 0\""))),
+        }
+    }
+
+    /// What it gives.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The fields that it reads.
+    pub fn fields(&self) -> &BTreeSet<String> {
+        &self.fields
+    }
+
+    /// Its values for all rows of a batch, of [`Kind::arrow`]'s type.
+    pub fn evaluate(&self, batch: &Batch) -> Evaluated {
+        if let Some(field) = self.plain {
+            return Evaluated { values: batch.column(field).clone(), failed: Vec::new() };
+        }
+        match self.try_evaluate(batch) {
+            Ok(values) => Evaluated { values, failed: Vec::new() },
+            Err(_) => self.row_by_row(batch),
+        }
+    }
+
+    /// The rows for which a condition is true; null counts as false.
+    pub fn mask(&self, batch: &Batch) -> (BooleanArray, Vec<(u32, String)>) {
+        let Evaluated { values, failed } = self.evaluate(batch);
+        let mask = values.as_boolean();
+        let mask = if mask.null_count() == 0 { mask.clone() } else { compute::prep_null_mask_filter(mask) };
+        (mask, failed)
+    }
+
+    fn try_evaluate(&self, batch: &Batch) -> Result<ArrayRef, String> {
+        let values = self.physical.evaluate(batch.records()).map_err(|e| e.strip_backtrace())?;
+        let values = values.into_array(batch.len()).map_err(|e| e.strip_backtrace())?;
+        cast(&values, &self.kind.arrow()).map_err(|e| e.to_string())
+    }
+
+    /// The slow way, for a batch in which some row fails.
+    fn row_by_row(&self, batch: &Batch) -> Evaluated {
+        let mut failed = Vec::new();
+        let mut one = |row: usize| {
+            self.try_evaluate(&batch.slice(row, 1)).unwrap_or_else(|reason| {
+                failed.push((row as u32, format!("`{}` has no value here: {}", self.text, tidy(&reason))));
+                new_null_array(&self.kind.arrow(), 1)
+            })
+        };
+        let rows: Vec<ArrayRef> = (0..batch.len()).map(&mut one).collect();
+        let rows: Vec<&dyn Array> = rows.iter().map(|r| r.as_ref()).collect();
+        Evaluated { values: compute::concat(&rows).expect("arrays of one type"), failed }
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expression({})", self.text)
+    }
+}
+
+/// DataFusion's functions and planner. Names are taken as they are written: `CPU` and `cpu` are two fields.
+fn context() -> &'static SessionContext {
+    static CONTEXT: OnceLock<SessionContext> = OnceLock::new();
+    CONTEXT.get_or_init(|| {
+        let mut config = SessionConfig::new();
+        config.options_mut().sql_parser.enable_ident_normalization = false;
+        config.options_mut().execution.time_zone = Some("UTC".into());
+        SessionContext::new_with_config(config)
+    })
+}
+
+/// Refuses what is not a function of the row, and collects the fields that are read.
+fn check(expression: &Expr, text: &str, at: &str) -> Result<BTreeSet<String>, Fault> {
+    let mut fields = BTreeSet::new();
+    let mut fault = None;
+    let walked = expression.apply(|node| {
+        match node {
+            Expr::Column(column) if !SYSTEM_NAMES.contains(&column.name.as_str()) => {
+                fields.insert(column.name.clone());
+            }
+            Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => {
+                fault.get_or_insert_with(|| volatile(f.func.name(), text, at));
+            }
+            Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
+                let said = format!("`{node}` looks at many rows");
+                fault.get_or_insert_with(|| Fault::at(at, said).help("an expression sees one row; use a step of kind `aggregate`"));
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.expect("the walk itself does not fail");
+    fault.map_or(Ok(fields), Err)
+}
+
+fn volatile(function: &str, text: &str, at: &str) -> Fault {
+    Fault::at(at, format!("`{function}()` in `{text}` would give another answer in every run"))
+        .help("an expression may only depend on the record; use `event_time` for its time")
+}
+
+/// An error of the planner's in our words, with the nearest field where one is misspelt.
+fn explain(error: &DataFusionError, text: &str, schema: &Schema, at: &str) -> Fault {
+    let message = tidy(&error.strip_backtrace());
+    let missing = message.strip_prefix("No field named ").and_then(|m| m.split(['.', ' ']).next());
+    match missing.map(|name| name.trim_matches('"')) {
+        Some(name) => Fault::at(at, format!("no field `{name}` in `{text}`")).nearest(name, schema.names()),
+        None => Fault::at(at, format!("`{text}` is not an SQL expression over these fields: {message}")),
+    }
+}
+
+/// The first line of a message, without the names of DataFusion's rooms before it.
+fn tidy(message: &str) -> String {
+    let mut line = message.lines().next().unwrap_or_default();
+    for prefix in ["Schema error: ", "SQL error: ", "Error during planning: ", "Arrow error: ", "Execution error: ", "ParserError("] {
+        line = line.strip_prefix(prefix).unwrap_or(line);
+    }
+    line.trim_matches(['"', ')', '(']).to_owned()
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Head;
+    use crate::schema::Field;
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::Int64Type;
+
+    fn batch() -> (Schema, Batch) {
+        let schema = Schema::new([Field::new("a", Kind::Int), Field::new("B", Kind::Int), Field::new("region", Kind::Text)]);
+        let head = Head { times: vec![1, 2, 3], origins: vec![0; 3], sequences: vec![0, 1, 2], stamps: vec![] };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![6, 7, 8])),
+            Arc::new(Int64Array::from(vec![Some(2), Some(0), None])),
+            Arc::new(StringArray::from(vec!["eu", "us", "eu"])),
+        ];
+        let batch = Batch::new(&schema, head, columns);
+        (schema, batch)
+    }
+
+    #[test]
+    fn conditions_choose_rows() {
+        let (schema, batch) = batch();
+        for (text, expected) in [
+            ("a > 6", [false, true, true]),
+            ("region = 'eu' and \"B\" = 2", [true, false, false]),
+            ("B is null", [false, false, true]),
+            ("event_time >= '1970-01-01T00:00:00.000002Z'", [false, true, true]),
+            ("upper(region) = 'EU'", [true, false, true]),
+        ] {
+            let (mask, failed) = Expression::condition(text, &schema, "where").expect(text).mask(&batch);
+            assert_eq!((mask.values().iter().collect::<Vec<_>>(), failed), (expected.to_vec(), vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_fails_costs_that_row() {
+        let (schema, batch) = batch();
+        let Evaluated { values, failed } = Expression::plan("a / B", &schema, "derive").expect("planned").evaluate(&batch);
+        let values = values.as_primitive::<Int64Type>();
+        assert_eq!(values.iter().collect::<Vec<_>>(), [Some(3), None, None]);
+        assert_eq!(failed.len(), 1);
+        assert!(failed[0].0 == 1 && failed[0].1.contains("ivide by zero"), "{failed:?}");
+    }
+
+    #[test]
+    fn faults_say_what_would_be_right() {
+        let (schema, _) = batch();
+        for (text, says) in [
+            ("regoin = 'eu'", "no field `regoin` in `regoin = 'eu'` (did you mean `region`?)"),
+            ("now() > event_time", "would give another answer in every run"),
+            ("random() > 0.5", "would give another answer in every run"),
+            ("a >", "is not an SQL expression"),
+            ("a + 1", "gives int, not true or false"),
+            ("sum(a) > 1", "looks at many rows"),
+        ] {
+            let fault = Expression::condition(text, &schema, "where").expect_err(text).to_string();
+            assert!(fault.contains(says), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn the_fields_it_reads_are_known() {
+        let (schema, _) = batch();
+        let fields = Expression::plan("a + B + sequence", &schema, "").expect("planned").fields().clone();
+        assert_eq!(fields, BTreeSet::from(["a".to_owned(), "B".to_owned()]));
+    }
+}

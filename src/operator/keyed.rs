@@ -1,0 +1,399 @@
+//! The contract that most operators are written against: a function of one record and the state of its key.
+//!
+//! The engine owns the state: it finds it by key, keeps it by key group, snapshots, restores and forgets it. Records of
+//! a key come in canonical order, once the watermark has passed them; timers fire between them at their times.
+
+use super::{Arrival, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject};
+use crate::batch::Batch;
+use crate::fault::Failure;
+use crate::key::{self, KeyGroup, group_of};
+use crate::operator::Derived;
+use crate::schema::{Field, Kind, Schema};
+use crate::time::EventTime;
+use crate::value::{ColumnBuilder, Row, Value};
+use arrow::array::{ArrayRef, UInt32Array, new_null_array};
+use arrow::compute;
+use hashbrown::HashTable;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// An operator with state for every key.
+///
+/// 1. `on_record` and `on_timer` must depend on the configuration, the state and the record alone.
+/// 2. Whatever is to be remembered is in `State`; `&self` is configuration.
+pub trait KeyedOperator: DeserializeOwned + JsonSchema + Clone + Send + Sync + 'static {
+    /// The word in `kind = "..."`.
+    const NAME: &'static str;
+
+    /// The part's manual: the `//!` lines at the head of this text.
+    const MANUAL: &'static str = "";
+
+    /// What is remembered for each key.
+    type State: Default + Serialize + DeserializeOwned;
+
+    /// Checks the configuration, binds its [`super::Column`]s, and says what rows will come out.
+    fn plan(&mut self, planning: &mut Planning<'_>) -> Emits;
+
+    /// Takes a record. An error sends it to `rejected` with that reason; the state stays as it is then left.
+    fn on_record(&self, cx: &mut Cx<'_, Self::State>, row: Row<'_>) -> Result<(), Reject>;
+
+    /// Hears that event time has reached `at`, which [`Cx::wake_at`] asked for.
+    fn on_timer(&self, _cx: &mut Cx<'_, Self::State>, _at: EventTime) {}
+}
+
+/// What rows a keyed operator gives out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emits {
+    /// Whether each begins with the fields of the record at hand (null where a timer emits).
+    pub extends_input: bool,
+    /// The fields behind the input's, or behind the key's where the row is the operator's own.
+    pub fields: Vec<Field>,
+    /// The input fields that the operator reads.
+    pub uses: BTreeSet<String>,
+}
+
+impl Emits {
+    /// Rows that are the record at hand and more fields. A field of the input's with such a name is replaced.
+    pub fn record_and(fields: impl IntoIterator<Item = (&'static str, Kind)>) -> Emits {
+        let fields = fields.into_iter().map(|(name, kind)| Field::new(name, kind)).collect();
+        Emits { extends_input: true, fields, uses: BTreeSet::new() }
+    }
+
+    /// Rows of the operator's own: the key and these fields.
+    pub fn key_and(fields: impl IntoIterator<Item = (&'static str, Kind)>) -> Emits {
+        Emits { extends_input: false, ..Emits::record_and(fields) }
+    }
+
+    /// The same, reading these input fields.
+    pub fn using<'a>(mut self, fields: impl IntoIterator<Item = &'a str>) -> Emits {
+        self.uses.extend(fields.into_iter().map(str::to_owned));
+        self
+    }
+}
+
+/// What an operator has at hand while it takes a record or hears a timer.
+pub struct Cx<'a, S> {
+    /// The state of the key.
+    pub state: &'a mut S,
+    key: &'a [u8],
+    at: EventTime,
+    row: Option<Row<'a>>,
+    emitter: &'a mut Emitter,
+    wake: &'a mut Vec<EventTime>,
+    forget: &'a mut bool,
+}
+
+impl<S> Cx<'_, S> {
+    /// The key as a person reads it.
+    pub fn key(&self) -> String {
+        key::show(self.key)
+    }
+
+    /// The event time of the record, or of the timer.
+    pub fn time(&self) -> EventTime {
+        self.at
+    }
+
+    /// Gives out a row; the values are those of [`Emits::fields`], in order.
+    pub fn emit(&mut self, values: impl IntoIterator<Item = Value>) {
+        let time = if self.row.is_some() { self.at } else { self.at - 1 };
+        self.emitter.emit(self.key, time, self.row, values);
+    }
+
+    /// Asks for [`KeyedOperator::on_timer`] when event time reaches `at`.
+    pub fn wake_at(&mut self, at: EventTime) {
+        self.wake.push(at);
+    }
+
+    /// Forgets the key: its state is what a new key's is, and takes no room.
+    pub fn forget(&mut self) {
+        *self.forget = true;
+    }
+}
+
+impl<K: KeyedOperator> Operator for K {
+    const NAME: &'static str = K::NAME;
+    const MANUAL: &'static str = K::MANUAL;
+
+    fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned> {
+        let before = planning.faults();
+        let mut operator = self.clone();
+        let emits = KeyedOperator::plan(&mut operator, planning);
+        if planning.faults() > before {
+            return None;
+        }
+        let shape = Shape::new(&emits, planning);
+        let (operator, shape) = (Arc::new(operator), Arc::new(shape));
+        Some(Planned {
+            output: shape.output.clone(),
+            uses: emits.uses,
+            passes: emits.extends_input,
+            keyed: true,
+            arrival: Arrival::InOrder,
+            make: Arc::new(move || Box::new(Keyed::new(operator.clone(), shape.clone()))),
+        })
+    }
+}
+
+/// How the rows of a keyed step are put together.
+struct Shape {
+    output: Schema,
+    /// Input fields that are carried along, by position.
+    carried: Vec<usize>,
+    key: Vec<Kind>,
+    own: Vec<Kind>,
+    extends_input: bool,
+    made_from: bool,
+}
+
+impl Shape {
+    fn new(emits: &Emits, planning: &Planning<'_>) -> Shape {
+        let own = |name: &str| name == MADE_FROM || emits.fields.iter().any(|f| f.name == name);
+        let input = planning.input();
+        let carried: Vec<usize> = if emits.extends_input {
+            (0..input.fields().len()).filter(|i| !own(&input.fields()[*i].name)).collect()
+        } else {
+            Vec::new()
+        };
+        let key = if emits.extends_input { &[] } else { planning.key() };
+        let made_from = planning.wants(MADE_FROM);
+        let fields = carried.iter().map(|i| input.fields()[*i].clone());
+        let fields = fields.chain(key.iter().cloned()).chain(emits.fields.iter().cloned());
+        let fields = fields.chain(made_from.then(|| Field::new(MADE_FROM, Kind::Text)));
+        Shape {
+            output: Schema::new(fields),
+            carried,
+            key: key.iter().map(|f| f.kind).collect(),
+            own: emits.fields.iter().map(|f| f.kind).collect(),
+            extends_input: emits.extends_input,
+            made_from,
+        }
+    }
+}
+
+/// Rows on their way out.
+struct Emitter {
+    shape: Arc<Shape>,
+    times: Vec<EventTime>,
+    groups: Vec<KeyGroup>,
+    rows: Vec<Option<u32>>,
+    keys: Vec<Vec<u8>>,
+    own: Vec<ColumnBuilder>,
+    places: Vec<Option<(u32, i64)>>,
+}
+
+impl Emitter {
+    fn new(shape: Arc<Shape>) -> Emitter {
+        let own = shape.own.iter().map(|kind| ColumnBuilder::new(*kind)).collect();
+        Emitter { shape, times: vec![], groups: vec![], rows: vec![], keys: vec![], own, places: vec![] }
+    }
+
+    fn emit(&mut self, key: &[u8], time: EventTime, row: Option<Row<'_>>, values: impl IntoIterator<Item = Value>) {
+        self.times.push(time);
+        self.groups.push(group_of(xxh3_64(key)));
+        self.rows.push(row.map(|r| r.index() as u32));
+        self.places.push(row.map(|r| (r.origin(), r.sequence())));
+        if !self.shape.key.is_empty() {
+            self.keys.push(key.to_vec());
+        }
+        let mut given = 0;
+        for value in values {
+            self.own[given].push(value);
+            given += 1;
+        }
+        assert_eq!(given, self.own.len(), "a row has a value for every field that was planned");
+    }
+
+    /// Hands the rows over; `batch` is the one whose rows they extend.
+    fn flush(&mut self, batch: Option<&Batch>, out: &mut Outputs) {
+        if self.times.is_empty() {
+            return;
+        }
+        let mut columns = self.carried(batch);
+        let keys = std::mem::take(&mut self.keys);
+        columns.extend(key::decode(keys.iter().map(Vec::as_slice), &self.shape.key));
+        columns.extend(self.own.iter_mut().map(ColumnBuilder::finish));
+        let places = std::mem::take(&mut self.places);
+        if self.shape.made_from {
+            let mut made_from = ColumnBuilder::new(Kind::Text);
+            places.iter().for_each(|p| made_from.push(p.map(|(origin, sequence)| out.origins().place(origin, sequence)).into()));
+            columns.push(made_from.finish());
+        }
+        let (times, groups) = (std::mem::take(&mut self.times), std::mem::take(&mut self.groups));
+        out.derive(Derived { times, stamps: Vec::new(), groups, columns });
+    }
+
+    fn carried(&mut self, batch: Option<&Batch>) -> Vec<ArrayRef> {
+        let rows = UInt32Array::from(std::mem::take(&mut self.rows));
+        let carry = |i: &usize| match batch {
+            Some(batch) => compute::take(batch.column(*i), &rows, None).expect("rows of this batch"),
+            None => new_null_array(self.shape.output.arrow().field(crate::schema::SYSTEM + self.position(*i)).data_type(), rows.len()),
+        };
+        if self.shape.extends_input { self.shape.carried.iter().map(carry).collect() } else { Vec::new() }
+    }
+
+    fn position(&self, input: usize) -> usize {
+        self.shape.carried.iter().position(|i| *i == input).expect("a carried field")
+    }
+}
+
+/// A keyed operator at work: the states of its keys, and their timers.
+struct Keyed<K: KeyedOperator> {
+    operator: Arc<K>,
+    emitter: Emitter,
+    index: HashTable<usize>,
+    slots: Vec<Option<Slot<K::State>>>,
+    free: Vec<usize>,
+    timers: BTreeSet<(EventTime, Arc<[u8]>)>,
+    changed: BTreeSet<KeyGroup>,
+}
+
+struct Slot<S> {
+    hash: u64,
+    key: Arc<[u8]>,
+    state: S,
+}
+
+/// A key group on disk: key, state and timers of each key, in order of key.
+#[derive(Serialize, Deserialize)]
+struct Saved<S>(Vec<(Vec<u8>, S, Vec<EventTime>)>);
+
+impl<K: KeyedOperator> Keyed<K> {
+    fn new(operator: Arc<K>, shape: Arc<Shape>) -> Keyed<K> {
+        Keyed {
+            operator,
+            emitter: Emitter::new(shape),
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            timers: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let is = |slot: &usize| self.slots[*slot].as_ref().is_some_and(|s| s.hash == hash && *s.key == *key);
+        self.index.find(hash, is).copied()
+    }
+
+    fn find_or_add(&mut self, hash: u64, key: &[u8]) -> usize {
+        if let Some(slot) = self.find(hash, key) {
+            return slot;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(Slot { hash, key: key.into(), state: K::State::default() });
+        let slots = &self.slots;
+        self.index.insert_unique(hash, slot, |s| slots[*s].as_ref().expect("an indexed slot is filled").hash);
+        slot
+    }
+
+    /// Calls the operator for one key; whatever it changed is noted here and nowhere else.
+    fn call(&mut self, slot: usize, at: EventTime, row: Option<Row<'_>>) -> Result<(), Reject> {
+        let entry = self.slots[slot].as_mut().expect("a slot that was found");
+        let key = entry.key.clone();
+        let hash = entry.hash;
+        self.changed.insert(group_of(hash));
+        let (mut wake, mut forget) = (Vec::new(), false);
+        let mut cx =
+            Cx { state: &mut entry.state, key: &key, at, row, emitter: &mut self.emitter, wake: &mut wake, forget: &mut forget };
+        let called = match row {
+            Some(row) => self.operator.on_record(&mut cx, row),
+            None => {
+                self.operator.on_timer(&mut cx, at);
+                Ok(())
+            }
+        };
+        self.timers.extend(wake.into_iter().map(|at| (at, key.clone())));
+        if forget {
+            self.slots[slot] = None;
+            self.free.push(slot);
+            if let Ok(found) = self.index.find_entry(hash, |s| *s == slot) {
+                found.remove();
+            }
+        }
+        called
+    }
+
+    /// Fires the timers up to and at `until`, in order of time and key.
+    fn fire(&mut self, until: EventTime) {
+        while self.timers.first().is_some_and(|(at, _)| *at <= until) {
+            let (at, key) = self.timers.pop_first().expect("there is a first");
+            if let Some(slot) = self.find(xxh3_64(&key), &key) {
+                self.call(slot, at, None).expect("a timer rejects nothing");
+            }
+        }
+    }
+}
+
+impl<K: KeyedOperator> Instance for Keyed<K> {
+    fn on_batch(&mut self, _input: usize, batch: &Batch, out: &mut Outputs) {
+        let keys = batch.keys().expect("a keyed step's batches have keys");
+        for row in 0..batch.len() {
+            let time = batch.times()[row];
+            if self.timers.first().is_some_and(|(at, _)| *at <= time) {
+                self.fire_within(time, batch, out);
+            }
+            let slot = self.find_or_add(keys.hashes()[row], keys.key(row));
+            if let Err(Reject(reason)) = self.call(slot, time, Some(Row::new(batch, row))) {
+                out.reject(batch, row, reason);
+            }
+        }
+        self.emitter.flush(Some(batch), out);
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Outputs) {
+        self.fire(watermark);
+        self.emitter.flush(None, out);
+    }
+
+    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
+        let changed = std::mem::take(&mut self.changed);
+        let mut timers: BTreeMap<&[u8], Vec<EventTime>> = BTreeMap::new();
+        self.timers.iter().for_each(|(at, key)| timers.entry(key).or_default().push(*at));
+        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &K::State>> = changed.iter().map(|g| (*g, BTreeMap::new())).collect();
+        for slot in self.slots.iter().flatten() {
+            if let Some(group) = groups.get_mut(&group_of(slot.hash)) {
+                group.insert(&slot.key, &slot.state);
+            }
+        }
+        for (group, states) in groups {
+            let saved: Vec<_> =
+                states.into_iter().map(|(key, state)| (key, state, timers.get(key).cloned().unwrap_or_default())).collect();
+            let bytes = if saved.is_empty() { Vec::new() } else { postcard::to_stdvec(&saved).expect("state can be written") };
+            save(group, bytes);
+        }
+    }
+
+    fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
+        let Saved(entries) = postcard::from_bytes::<Saved<K::State>>(bytes)
+            .map_err(|e| Failure::new(format!("the state of `{}` in key group {group} cannot be read: {e}", K::NAME)))?;
+        for (key, state, timers) in entries {
+            let slot = self.find_or_add(xxh3_64(&key), &key);
+            let entry = self.slots[slot].as_mut().expect("a slot that was found");
+            entry.state = state;
+            let key = entry.key.clone();
+            self.timers.extend(timers.into_iter().map(|at| (at, key.clone())));
+        }
+        Ok(())
+    }
+
+    fn keys(&self) -> usize {
+        self.index.len()
+    }
+}
+
+impl<K: KeyedOperator> Keyed<K> {
+    /// Fires timers between two rows of a batch: what the rows before gave goes out first.
+    fn fire_within(&mut self, time: EventTime, batch: &Batch, out: &mut Outputs) {
+        self.emitter.flush(Some(batch), out);
+        self.fire(time);
+        self.emitter.flush(None, out);
+    }
+}

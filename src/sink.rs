@@ -1,0 +1,71 @@
+//! The contract of a sink: where results go.
+//!
+//! A writer runs on a thread of its own, never on a worker. What it was given and has not flushed may be lost with the
+//! process; what it flushed is kept.
+
+use crate::batch::Batch;
+use crate::fault::{Failure, Fault};
+use crate::origin::Origins;
+use crate::schema::Schema;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+/// The configuration of a kind of sink; it is what a job file says under `[sink.NAME]`.
+pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// The word in `kind = "..."`.
+    const NAME: &'static str;
+
+    /// Checks the configuration against the fields it will be given. Every fault is reported.
+    fn plan(&self, input: &Schema, faults: &mut Vec<Fault>);
+
+    /// How many writers there are.
+    fn shards(&self) -> Shards;
+
+    /// Opens a writer.
+    fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure>;
+}
+
+/// What a writer is opened with.
+#[derive(Clone)]
+pub struct Opening<'a> {
+    /// The sink's name in the job.
+    pub name: &'a str,
+    /// The fields of the batches that will come.
+    pub input: &'a Schema,
+    /// Which writer of how many.
+    pub shard: (usize, usize),
+    /// The names of origins.
+    pub origins: &'a Origins,
+}
+
+/// How many writers a sink has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shards {
+    /// One, on the first worker: a terminal, a file.
+    One,
+    /// One on every worker: a topic.
+    PerWorker,
+}
+
+/// An open shard of a sink.
+///
+/// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
+/// 2. After `flush` returns, everything written before is where it belongs.
+/// 3. `finish` is called once, at the end of the job, instead of a last `flush`.
+pub trait Writer: Send {
+    /// Takes a batch.
+    fn write(&mut self, batch: &Batch) -> Result<(), Failure>;
+
+    /// Makes everything written so far visible.
+    fn flush(&mut self) -> Result<(), Failure>;
+
+    /// Flushes and closes.
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.flush()
+    }
+
+    /// What is wrong with the outside world just now, for the live table.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,96 @@
+//! The contract of a source: what it offers when the job is planned, and how its partitions are read when it runs.
+//!
+//! ```text
+//! Source (configuration) --plan--> the fields it offers
+//!                        --open--> Feed --open(partition, position)--> Reader --read--> Frames or Rows
+//! ```
+//! A source never sees epochs, watermarks, workers or capabilities: the engine's intake reads, decodes, stamps and
+//! sends on. **A partition is what the log says it is** (a Kafka partition, a whole file), whatever the number of
+//! workers.
+
+use crate::fault::{Failure, Fault};
+use crate::formats::{Frames, MakeDecoder, Rows};
+use crate::schema::Schema;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a partition is to be read next: an offset, a byte, a row number.
+pub type Position = i64;
+
+/// The configuration of a kind of source; it is what a job file says under `[source.NAME]`.
+pub trait Source: DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// The word in `kind = "..."`.
+    const NAME: &'static str;
+
+    /// Checks the configuration and says which fields the source offers. Reads no data; may look at the schema of a
+    /// file. Every fault is reported, `None` only when there was one.
+    fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema>;
+
+    /// Connects. `wanted` are those of the offered fields that the job uses: nothing else has to be decoded.
+    fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure>;
+}
+
+/// A source that is open.
+///
+/// 1. **Partitions** are given in a fixed order and only ever added to.
+/// 2. **Reading a partition again** from a position gives the same records with the same sequences.
+/// 3. **Sequences** rise strictly within a partition.
+pub trait Feed: Send + Sync {
+    /// The partitions there are now, by name (`topic[3]`, a path). Called again from time to time.
+    fn partitions(&self) -> Result<Vec<String>, Failure>;
+
+    /// Opens a partition after what was read before (`None`: from where the configuration says). `wake` may be called
+    /// from any thread when there is something to read after an [`Read::Idle`].
+    fn open(&self, partition: &str, from: Option<Position>, wake: Wake) -> Result<Box<dyn Reader>, Failure>;
+
+    /// How [`Frames`] are decoded; `None` for a feed that only gives [`Rows`].
+    fn decoder(&self) -> Option<MakeDecoder>;
+
+    /// Whether new partitions may appear, and how often to look for them.
+    fn discovers(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How much there is to read in all (bytes, or records where bytes are not known), for a progress bar; `None` when unbounded.
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    /// What is wrong with the outside world just now ("broker 10.0.0.1:9092 is away since 12:00:03, retrying"), for the
+    /// live table. Empty when all is well.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Wakes the thread that reads.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// An open partition.
+pub trait Reader: Send {
+    /// Gives some records (about `limit`, at least one) or says that there are none now. Never waits longer than a read
+    /// from a local disk does.
+    fn read(&mut self, limit: usize) -> Result<Read, Failure>;
+
+    /// Where the partition would be read next: behind everything given so far.
+    fn position(&self) -> Position;
+
+    /// How much has been read, in the unit of [`Feed::total`].
+    fn progress(&self) -> u64 {
+        0
+    }
+}
+
+/// What a read gave.
+pub enum Read {
+    /// Records to decode.
+    Frames(Frames),
+    /// Records that are columns already.
+    Rows(Rows),
+    /// Nothing now. All there is has been read; look again when woken, or after this long.
+    Idle(Duration),
+    /// Nothing more, ever.
+    End,
+}

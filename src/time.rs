@@ -1,0 +1,238 @@
+//! Event time and intervals.
+//!
+//! Event time is an `i64` of microseconds since 1970-01-01 UTC, everywhere. It never comes from a clock here:
+//! it is data. Intervals are written in job files as `"250ms"`, `"10s"`, `"5m"`, `"1h"`, `"2d"`.
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+/// Microseconds since 1970-01-01 UTC, of the event and not of its arrival.
+pub type EventTime = i64;
+
+/// Before every event: the watermark of a partition that has not spoken yet.
+pub const BEFORE_ALL: EventTime = i64::MIN;
+
+/// After every event: the watermark of a partition that has ended.
+pub const AFTER_ALL: EventTime = i64::MAX;
+
+/// A length of time in microseconds; never negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interval(i64);
+
+const UNITS: [(&str, i64); 7] = [
+    ("us", 1),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
+    ("w", 604_800_000_000),
+];
+
+impl Interval {
+    /// Nothing.
+    pub const ZERO: Interval = Interval(0);
+
+    /// An interval of so many microseconds.
+    pub const fn from_micros(micros: i64) -> Interval {
+        assert!(micros >= 0, "an interval is not negative");
+        Interval(micros)
+    }
+
+    /// An interval of so many milliseconds.
+    pub const fn from_millis(millis: i64) -> Interval {
+        Interval::from_micros(millis * 1_000)
+    }
+
+    /// An interval of so many seconds.
+    pub const fn from_secs(seconds: i64) -> Interval {
+        Interval::from_micros(seconds * 1_000_000)
+    }
+
+    /// Its length in microseconds.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whether it has no length.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The same length for the standard library, which waits by it.
+    pub const fn to_std(self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.0 as u64)
+    }
+
+    /// Reads `"250ms"`, `"1.5s"`, `"2m30s"`; the error says what would be right.
+    ///
+    /// ```
+    /// use eagre::time::Interval;
+    /// assert_eq!(Interval::parse("2m30s"), Ok(Interval::from_secs(150)));
+    /// assert!(Interval::parse("10 parsecs").is_err());
+    /// ```
+    pub fn parse(text: &str) -> Result<Interval, String> {
+        let wrong = || format!("`{text}` is not an interval; write for example \"250ms\", \"10s\", \"5m\", \"1h\" or \"2d\"");
+        let mut rest = text.trim();
+        if rest == "0" {
+            return Ok(Interval::ZERO);
+        }
+        if rest.is_empty() {
+            return Err(wrong());
+        }
+        let mut micros = 0f64;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+            let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
+            let unit = rest[digits..].find(|c: char| !c.is_ascii_alphabetic()).map_or(rest.len(), |n| digits + n);
+            let (_, scale) = UNITS.iter().find(|(name, _)| *name == &rest[digits..unit]).ok_or_else(wrong)?;
+            micros += number * *scale as f64;
+            rest = rest[unit..].trim_start();
+        }
+        if micros > 9e15 {
+            return Err(format!("`{text}` is longer than 285 years"));
+        }
+        Ok(Interval(micros.round() as i64))
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        let mut rest = self.0;
+        for (name, scale) in UNITS.iter().rev().filter(|(name, _)| *name != "w") {
+            if rest >= *scale {
+                write!(f, "{}{name}", rest / scale)?;
+                rest %= scale;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Interval::parse(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Interval {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl JsonSchema for Interval {
+    fn schema_name() -> Cow<'static, str> {
+        "Interval".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "A length of time: 250ms, 10s, 5m, 1h, 2d.",
+            "pattern": "^([0-9.]+(us|ms|s|m|h|d|w) ?)+$|^0$", "examples": ["10s", "250ms", "1h"] })
+    }
+}
+
+/// The greatest point of the grid `offset + k * step` that is not after `time`.
+pub fn floor_to(time: EventTime, step: i64, offset: i64) -> EventTime {
+    time.saturating_sub((time.wrapping_sub(offset)).rem_euclid(step))
+}
+
+/// Writes a time as RFC 3339 in UTC, with as many decimals as it has (none, 3 or 6).
+///
+/// ```
+/// assert_eq!(eagre::time::format(1_767_225_600_407_000), "2026-01-01T00:00:00.407Z");
+/// ```
+pub fn format(time: EventTime) -> String {
+    let mut text = String::with_capacity(27);
+    write_to(&mut text, time);
+    text
+}
+
+/// Appends what [`format`] gives; times outside the years 1 to 9999 are written as `MIN` or `MAX`.
+pub fn write_to(text: &mut String, time: EventTime) {
+    let micros = time.rem_euclid(1_000_000);
+    let seconds = time.div_euclid(1_000_000);
+    if !(-62_135_596_800..=253_402_300_799).contains(&seconds) {
+        text.push_str(if time < 0 { "MIN" } else { "MAX" });
+        return;
+    }
+    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let written = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    let decimals = match (micros, micros % 1_000) {
+        (0, _) => Ok(()),
+        (_, 0) => write!(text, ".{:03}", micros / 1_000),
+        _ => write!(text, ".{micros:06}"),
+    };
+    written.and(decimals).expect("writing to a String does not fail");
+    text.push('Z');
+}
+
+/// Reads RFC 3339 text (`2026-01-01T00:00:00.5Z`, an offset, or a space for the `T`); without an offset it is UTC.
+pub fn parse(text: &str) -> Result<EventTime, String> {
+    let text = text.trim();
+    text.parse::<Timestamp>()
+        .or_else(|_| format!("{text}Z").parse())
+        .or_else(|_| format!("{text}T00:00:00Z").parse())
+        .map(|t| t.as_microsecond())
+        .map_err(|_| format!("`{text}` is not a time; write it as 2026-01-31T12:00:00Z"))
+}
+
+/// Days since 1970-01-01 to year, month, day (Howard Hinnant's `civil_from_days`).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_read_and_write() {
+        for (text, micros) in [("250ms", 250_000), ("1.5s", 1_500_000), ("2m30s", 150_000_000), ("0", 0), ("1d", 86_400_000_000)] {
+            assert_eq!(Interval::parse(text).map(Interval::micros), Ok(micros), "{text}");
+        }
+        for text in ["", "10", "s", "10x", "1..2s", "-5s", "999999d"] {
+            assert!(Interval::parse(text).is_err(), "{text}");
+        }
+        for micros in [0, 1, 1_000, 61_000_000, 90_061_001_001] {
+            let interval = Interval(micros);
+            assert_eq!(Interval::parse(&interval.to_string()), Ok(interval));
+        }
+    }
+
+    #[test]
+    fn times_agree_with_jiff() {
+        for seconds in (-62_000_000_000i64..250_000_000_000).step_by(7_777_777_777) {
+            for micros in [0, 500_000, 1] {
+                let time = seconds * 1_000_000 + micros;
+                assert_eq!(parse(&format(time)), Ok(time), "{}", format(time));
+            }
+        }
+        assert_eq!(parse("2026-01-01 00:00:00"), parse("2026-01-01"));
+        assert_eq!(format(AFTER_ALL), "MAX");
+        assert!(parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn grids_hold_before_1970_too() {
+        assert_eq!(floor_to(-1, 10, 0), -10);
+        assert_eq!(floor_to(25, 10, 3), 23);
+        assert_eq!(floor_to(30, 10, 0), 30);
+    }
+}
