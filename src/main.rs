@@ -1,7 +1,3 @@
 //! The program `eagre`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    eagre::main(eagre::standard())
-}
+fn main() {}
