@@ -1,11 +1,12 @@
-//! Everything that is wrong with a job, each fault at its place: a line and column of the file, an environment variable,
-//! or a `--set`.
+//! Everything that is wrong with a job, each fault at its place: a line and column of the file, an environment
+//! variable, or a `--set`.
 
 use crate::fault::Fault;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
 
-/// Where a setting came from. Places sort as they are reported: the file from top to bottom, then variables, then flags.
+/// Where a setting came from. Places sort as they are reported: the file from top to bottom, then variables, then
+/// flags.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     /// Bytes `start..end` of the job file.
@@ -69,8 +70,8 @@ impl Faulty {
         self.faults.len()
     }
 
-    /// All faults as rustc shows its own: what is wrong, where, the line with a caret under it, what would be right. The
-    /// last line counts them.
+    /// All faults as rustc shows its own: what is wrong, where, the line with a caret under it, what would be right.
+    /// The last line counts them.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();

@@ -1,5 +1,5 @@
-//! The reference of the job file, `docs/jobs.md`: written from the heads of the parts and the schemas of their settings,
-//! so that it cannot say anything else than the program does.
+//! The reference of the job file, `docs/jobs.md`: written from the heads of the parts and the schemas of their
+//! settings, so that it cannot say anything else than the program does.
 
 use super::schema::{Properties, engine_properties, job_properties, resolve};
 use crate::registry::{Part, Registry};

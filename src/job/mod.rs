@@ -1,17 +1,18 @@
 //! From the text of a job to a plan that can run, or to everything that is wrong with it.
 //!
 //! ```text
-//! text + environment + --set --read--> Spec (typed part by part) --join--> Plan (names, order, fields, demand)
-//!                                 \------------ faults -----------/  all of them, each at its place
+//! text, environment, --set --read--> Spec (typed part by part) --join--> Plan (names, order, fields, demand)
+//!                               \------------ faults -----------/   all of them, each at its place
 //! ```
-//! Nothing is left to doubt in a [`Plan`]: every name leads somewhere, every step knows its input's and output's fields,
-//! sources give only the fields that somebody uses, and what no step or sink takes goes to a dead-letter file.
+//! Nothing is left to doubt in a [`Plan`]: every name leads somewhere, every step knows its input's and output's
+//! fields, sources give only the fields that somebody uses, and what no step or sink takes goes to a dead-letter
+//! file.
 
 mod faulty;
 pub mod graph;
 mod manual;
 mod overrides;
-mod plan;
+pub mod plan;
 mod schema;
 mod spec;
 mod tree;

@@ -1,7 +1,8 @@
-//! What the environment and the command line change in a job: `EAGRE_SOURCE__READINGS__TOPIC=x`, `--set source.readings.topic=x`.
+//! What the environment and the command line change in a job: `EAGRE_SOURCE__READINGS__TOPIC=x`, `--set
+//! source.readings.topic=x`.
 //!
-//! The environment goes over the file, `--set` over both. A value that reads as TOML is taken so (`4`, `true`,
-//! `["a", "b"]`), anything else is text. What leads to no setting is a fault: a misspelt override must not pass in silence.
+//! The environment goes over the file, `--set` over both. A value that reads as TOML is taken so (`4`, `true`, `["a",
+//! "b"]`), anything else is text. What leads to no setting is a fault: a misspelt override must not pass in silence.
 
 use super::faulty::{Located, Place};
 use super::schema::Properties;

@@ -1,8 +1,8 @@
 //! The checked plan of a job, and how it is made of what was written.
 //!
 //! Forward: every step is planned with all the fields that can come in. Backward: what somebody takes is asked of who
-//! gives it, up to the sources. Forward again: sources give only what was asked for, and every step is planned anew with
-//! that. The first round finds the faults; the second cannot have any.
+//! gives it, up to the sources. Forward again: sources give only what was asked for, and every step is planned anew
+//! with that. The first round finds the faults; the second cannot have any.
 
 use super::faulty::{Located, Place};
 use super::spec::{Described, Spec};
@@ -36,7 +36,7 @@ pub struct Plan {
 }
 
 /// How the engine is to work. Nothing here changes a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     /// The shortest time between two epochs while records come in live.
     pub epoch: Interval,
@@ -61,7 +61,7 @@ pub struct SourcePlan {
 }
 
 /// How the time of a source is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimePolicy {
     /// The watermark of a partition is its newest event time less this.
     pub max_delay: Interval,
@@ -94,7 +94,8 @@ pub struct StepPlan {
     pub inputs: Vec<Port>,
     /// The fields of each input.
     pub input_schemas: Vec<Schema>,
-    /// What its records are kept apart by: for each input, an expression for every key field. Empty lists without a key.
+    /// What its records are kept apart by: for each input, an expression for every key field. Empty lists without a
+    /// key.
     pub key: Vec<Vec<Expression>>,
     /// The fields that the key gives.
     pub key_fields: Vec<Field>,
@@ -298,8 +299,8 @@ fn plan_step(
     Some(PlannedStep { inputs, key, key_fields, planned })
 }
 
-/// The expressions of a key for every input, and its fields. An expression that cannot be planned counts as text, so that
-/// the operator does not complain about it too.
+/// The expressions of a key for every input, and its fields. An expression that cannot be planned counts as text, so
+/// that the operator does not complain about it too.
 fn plan_key(
     step: &Described<dyn AnyOperator>,
     inputs: &[Schema],
@@ -404,8 +405,10 @@ fn narrow(spec: &Spec, wiring: &Wiring, full: &Round, faults: &mut Vec<Located>)
         let sources: Vec<_> = sources.map(|(s, wants)| s.as_ref().map(|s| s.filtered(|f| wants.contains(f)))).collect();
         let mut found = Vec::new();
         let round = forward(spec, wiring, &sources, Some(&demand), &mut found);
-        let split = (0..wiring.order.len())
-            .find(|step| !wide.contains(step) && is_split(&full.steps[*step], round.schemas(&wiring.steps[*step])));
+        // An operator that takes inputs which differ finds its fields in each by name.
+        let bound = |step: &usize| spec.steps[wiring.order[*step]].part.as_ref().is_some_and(|p| !p.mixed_inputs());
+        let mut steps = (0..wiring.order.len()).filter(|step| bound(step) && !wide.contains(step));
+        let split = steps.find(|step| is_split(&full.steps[*step], round.schemas(&wiring.steps[*step])));
         if let Some(step) = split {
             wide.insert(step);
             continue;

@@ -1,4 +1,5 @@
-//! The JSON Schema of a job file, put together from the parts that a registry lists, so that editors complete and check it.
+//! The JSON Schema of a job file, put together from the parts that a registry lists, so that editors complete and
+//! check it.
 
 use super::overrides::engine_keys;
 use crate::registry::{Part, Registry};

@@ -1,7 +1,7 @@
 //! What a job file says, read and typed part by part, before anything is joined.
 //!
-//! Reading goes on after a fault: unknown keys are reported and dropped, a wrong value is reported and taken out so that
-//! the next one shows, a part that cannot be read keeps its name so that nobody who names it is blamed.
+//! Reading goes on after a fault: unknown keys are reported and dropped, a wrong value is reported and taken out so
+//! that the next one shows, a part that cannot be read keeps its name so that nobody who names it is blamed.
 
 use super::faulty::{Located, Place};
 use super::overrides::{Overrides, engine_keys};
@@ -56,7 +56,8 @@ pub(super) struct Described<T: ?Sized> {
     pub time: TimePolicy,
 }
 
-/// Reads a job and reports everything that can be seen without joining its parts. `None` only when the text is not TOML.
+/// Reads a job and reports everything that can be seen without joining its parts. `None` only when the text is not
+/// TOML.
 pub(super) fn read(text: &str, overrides: &Overrides, registry: &Registry, faults: &mut Vec<Located>) -> Option<Spec> {
     let mut root = Node::parse(text, faults)?;
     overrides.apply(&mut root, registry, faults);

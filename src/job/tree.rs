@@ -172,8 +172,8 @@ impl Node {
         (node, done)
     }
 
-    /// Takes out what a path leads to, so that the rest can be read. Of a list of one, the list goes. False when there is
-    /// nothing to take.
+    /// Takes out what a path leads to, so that the rest can be read. Of a list of one, the list goes. False when
+    /// there is nothing to take.
     pub fn prune(&mut self, path: &[String]) -> bool {
         let Some((last, parents)) = path.split_last() else { return false };
         let Some(parent) = parents.iter().try_fold(&mut *self, |node, name| node.child_mut(name)) else { return false };
@@ -221,7 +221,7 @@ impl Node {
     pub fn locate(&self, fault: Fault) -> Located {
         let path = segments(&fault.path);
         let (node, found) = self.find(&path);
-        let named = found == path.len() || fault.message.contains(path[found].as_str());
+        let named = found == path.len() || !node.is_table() || fault.message.contains(path[found].as_str());
         let message = if named { fault.message } else { format!("`{}`: {}", path[found..].join("."), fault.message) };
         Located { place: node.at.clone(), message, help: fault.help }
     }
