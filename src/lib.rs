@@ -10,7 +10,9 @@ pub mod origin;
 pub mod registry;
 pub mod schema;
 pub mod sink;
+pub mod sinks;
 pub mod source;
-
+pub mod sources;
+pub mod stats;
 pub mod time;
 pub mod value;
