@@ -168,7 +168,8 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Appends a row's value as JSON: times as RFC 3339, a NaN or an infinity as text, because JSON has no number for it.
+    /// Appends a row's value as JSON: times as RFC 3339, a NaN or an infinity as text, because JSON has no number for
+    /// it.
     pub fn write_json(self, text: &mut String, row: usize) {
         if self.is_null(row) {
             return text.push_str("null");
@@ -217,8 +218,8 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends a value; an integer becomes a float in a column of floats, whatever else does not fit is a mistake of the
-    /// part that gives it, and panics.
+    /// Appends a value; an integer becomes a float in a column of floats, whatever else does not fit is a mistake of
+    /// the part that gives it, and panics.
     pub fn push(&mut self, value: Value) {
         match (self, value) {
             (column, Value::Null) => column.push_null(),

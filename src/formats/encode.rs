@@ -1,16 +1,16 @@
 //! Batches to lines of text: JSON and CSV.
 //!
-//! A row is written as its `event_time` (RFC 3339) and then its fields, nulls too; origin, sequence and stamp are the engine's own and stay
-//! out. Types are looked up once for a batch and labels are made once for a schema, so a small row costs about 100 ns. The bytes
-//! depend on the row alone.
+//! A row is written as its `event_time` (RFC 3339) and then its fields, nulls too; origin, sequence and stamp are the
+//! engine's own and stay out. Types are looked up once for a batch and labels are made once for a schema, so a small
+//! row costs about 100 ns. The bytes depend on the row alone.
 //!
 //! ```text
 //! json   {"event_time":"2026-01-01T00:00:00.407Z","sensor":"a","value":1.5,"note":null}
 //! csv    event_time,sensor,value,note                   header, once
 //!        2026-01-01T00:00:00.407Z,a,1.5,                null: nothing; empty text: ""
 //! ```
-//! Floats have the shortest digits that read back as the same float. NaN and infinities are text in JSON (`"NaN"`, `"inf"`), because
-//! it has no number for them, and bare in CSV. CSV is quoted as RFC 4180 says; lines end with `\n`.
+//! Floats have the shortest digits that read back as the same float. NaN and infinities are text in JSON (`"NaN"`,
+//! `"inf"`), because it has no number for them, and bare in CSV. CSV is quoted as RFC 4180 says; lines end with `\n`.
 
 use crate::batch::{Batch, write_json_float, write_json_text};
 use crate::schema::Schema;

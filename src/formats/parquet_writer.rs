@@ -1,8 +1,9 @@
 //! Batches to a Parquet file: `event_time` and the fields, compressed with zstd; origin, sequence and stamp stay out.
 //!
-//! A Parquet file can be read once its footer is there, that is after [`ParquetWriter::finish`]. Until then whole row groups go out as they
-//! fill (131,072 rows or 64 MiB), so memory stays bounded. The rows and their order are those of the batches; where pages end depends on how the
-//! rows were cut, so two files of the same rows may differ in their bytes.
+//! A Parquet file can be read once its footer is there, that is after [`ParquetWriter::finish`]. Until then whole row
+//! groups go out as they fill (131,072 rows or 64 MiB), so memory stays bounded. The rows and their order are those of
+//! the batches; where pages end depends on how the rows were cut, so two files of the same rows may differ in their
+//! bytes.
 
 use crate::batch::Batch;
 use crate::schema::{SYSTEM, SYSTEM_NAMES, Schema};

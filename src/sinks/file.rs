@@ -6,22 +6,25 @@
 //! [sink.archive]
 //! kind = "file"
 //! input = "windows"
-//! path = "out/{name}/%Y-%m-%d/%H.json.gz"  # {name}: the sink's; {part}: the file's number; %...: the time (jiff's strftime)
-//! # format = "json"        # json, csv or parquet; without it, what the path ends with: .json .jsonl .ndjson .csv .parquet
-//! # compression = "gzip"   # none, gzip or zstd; without it, what the path ends with: .gz .zst
+//! path = "out/{name}/%Y-%m-%d/%H.json.gz"  # {name}: the sink's; {part}: the file's number; %...: the time (strftime)
+//! # format = "json"        # json, csv or parquet; without it, by the path: .json .jsonl .ndjson .csv .parquet
+//! # compression = "gzip"   # none, gzip or zstd; without it, by the path: .gz .zst
 //! # append = false         # true: write behind what is there already
 //! roll_size = "100MB"      # a new file when this one has so many bytes
 //! roll_every = "1h"        # a file for every hour of event time
 //! ```
 //!
-//! - A file appears with its first row, its folders with it. **What an earlier run left at the same path is replaced**; with `append = true` it is
-//!   kept and written on (not Parquet, whose footer ends a file).
-//! - With `roll_size` or `roll_every` files are numbered from 0: at `{part}`, or as `-00000` before the extension where the path has no `{part}`.
-//!   Numbers begin again wherever another part of the path changes. With `append = true` the first number is one that no file has.
-//! - `roll_every` goes by the rows' **event time**, not by the clock: each row lies in the file of its own hour, whenever it came, and `%...` in the path is
-//!   the hour's beginning. The eight newest hours are open at a time; a row for one that is closed begins its next part.
-//! - At every epoch what there is goes to the operating system, so a file can be followed as it grows; at the end of the job, or of the file, to the disk. Parquet
-//!   is the exception: it can be read when the file is closed, and what was not closed is lost with the process.
+//! - A file appears with its first row, its folders with it. **What an earlier run left at the same path is replaced**;
+//!   with `append = true` it is kept and written on (not Parquet, whose footer ends a file).
+//! - With `roll_size` or `roll_every` files are numbered from 0: at `{part}`, or as `-00000` before the extension where
+//!   the path has no `{part}`. Numbers begin again wherever another part of the path changes. With `append = true` the
+//!   first number is one that no file has.
+//! - `roll_every` goes by the rows' **event time**, not by the clock: each row lies in the file of its own hour,
+//!   whenever it came, and `%...` in the path is the hour's beginning. The eight newest hours are open at a time; a row
+//!   for one that is closed begins its next part.
+//! - At every epoch what there is goes to the operating system, so a file can be followed as it grows; at the end of
+//!   the job, or of the file, to the disk. Parquet is the exception: it can be read when the file is closed, and what
+//!   was not closed is lost with the process.
 //! - When the disk is full the job fails and says how far it came. A plain file then ends with a whole row.
 
 use crate::batch::Batch;
@@ -310,7 +313,8 @@ impl Files {
         Ok(self.open.get_mut(&period).expect("just put there"))
     }
 
-    /// The next path of a period: the first that no file of this run has and, where files are kept, none of an earlier one.
+    /// The next path of a period: the first that no file of this run has and, where files are kept, none of an earlier
+    /// one.
     fn next_path(&mut self, period: EventTime) -> Result<PathBuf, Failure> {
         let unnumbered = self.path_at(period)?.replace("{name}", &self.name);
         let numbered = unnumbered.contains("{part}");
@@ -496,7 +500,9 @@ impl Part {
         let failure = Failure::new(format!("cannot write to {path}: {error}; {so_far}"));
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                failure.help("the disk is full: make room or choose another `path`, then run the job again; `compression` and `roll_size` help to keep it small")
+                let help = "the disk is full: make room or choose another `path`, then run the job again; \
+                    `compression` makes files smaller";
+                failure.help(help)
             }
             ErrorKind::FileTooLarge => failure.help("the file is as large as the system allows: set `roll_size`"),
             _ => failure.help("check the disk, then run the job again"),

@@ -16,13 +16,15 @@
 //! 12:00:01.407  sensor-02     -3.2  over the limit
 //! ```
 //!
-//! - Rows appear at the end of every epoch. Several sinks may share the output: none tears another's lines, and a table (or CSV) repeats its
-//!   header, with the sink's name, when another has written in between.
-//! - The table has times as hours, minutes, seconds and milliseconds (UTC), with the date where it changes; floats with six significant digits; a dash for null.
-//!   Columns are as wide as what they have shown so far. What is too wide for the terminal is cut with an ellipsis, and columns that
-//!   find no place are counted in the header. JSON and CSV have everything, to the last digit.
+//! - Rows appear at the end of every epoch. Several sinks may share the output: none tears another's lines, and a table
+//!   (or CSV) repeats its header, with the sink's name, when another has written in between.
+//! - The table has times as hours, minutes, seconds and milliseconds (UTC), with the date where it changes; floats with
+//!   six significant digits; a dash for null. Columns are as wide as what they have shown so far. What is too wide for
+//!   the terminal is cut with an ellipsis, and columns that find no place are counted in the header. JSON and CSV have
+//!   everything, to the last digit.
 //! - Control characters in text are shown as escapes, so no record can take over the terminal. `NO_COLOR` is respected.
-//! - When the reader goes away (`eagre run … | head`) the job ends: [`is_closed`] knows that failure, which is none of the user's.
+//! - When the reader goes away (`eagre run … | head`) the job ends: [`is_closed`] knows that failure, which is not the
+//!   user's mistake.
 
 use crate::batch::Batch;
 use crate::fault::{Failure, Fault};

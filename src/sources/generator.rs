@@ -1,7 +1,8 @@
 //! # generator
 //!
-//! Readings of sensors that do not exist: a daily cycle with noise, and on request everything that real streams have: records out of order,
-//! spikes, level shifts, silences, duplicates, loops. For trying things out, for tests and for benchmarks, with the truth beside it.
+//! Readings of sensors that do not exist: a daily cycle with noise, and on request everything that real streams have:
+//! records out of order, spikes, level shifts, silences, duplicates, loops. For trying things out, for tests and for
+//! benchmarks, with the truth beside it.
 //!
 //! ```toml
 //! [source.readings]
@@ -17,7 +18,7 @@
 //! noise = 0.5                     # deviation of the noise of a middling sensor
 //!
 //! out_of_order = { share = 0.05, max = "1500ms" }     # so many come later than they happened, by at most this
-//! spikes = { every = 500, size = 8 }                  # one in so many readings of a sensor is off by so many deviations
+//! spikes = { every = 500, size = 8 }                  # one in so many of a sensor's readings is so far off
 //! shifts = { every = 5000, size = 4 }                 # its level moves, and moves back as much later
 //! dropouts = { every = 3000, length = "30s" }         # it says nothing for a while
 //! loops = { every = 2000, length = 300, period = 30 } # x and y go round in a circle of radius 1, for so many readings
@@ -26,15 +27,16 @@
 //! truth_file = "truth.jsonl"                          # all that is not normal, as JSON lines; wants an end
 //! ```
 //!
-//! Fields: `sensor`, `site`, `value`, `x`, `y`, and `truth` (`normal`, `spike`, `shift`, `loop`, `duplicate`; a shift is marked where it begins).
-//! What is left out does not happen; `spikes = {}` takes the numbers above. Without `rate`, a bounded generator runs as fast as it can and one
-//! without end as fast as its sensors would speak.
+//! Fields: `sensor`, `site`, `value`, `x`, `y`, and `truth` (`normal`, `spike`, `shift`, `loop`, `duplicate`; a shift
+//! is marked where it begins). What is left out does not happen; `spikes = {}` takes the numbers above. Without `rate`,
+//! a bounded generator runs as fast as it can and one without end as fast as its sensors would speak.
 //!
 //! # What it guarantees
 //!
-//! Record `k` of a partition has sequence `k` and depends on the settings alone, to the bit: not on the machine, `rate`, `count`,
-//! the fields in use, the number of workers, or how reads are cut. A sensor's readings do not depend on `partitions`
-//! either. Within a partition records come in order of event time, save those that `out_of_order` delays, and none is later than its `max`.
+//! Record `k` of a partition has sequence `k` and depends on the settings alone, to the bit: not on the machine,
+//! `rate`, `count`, the fields in use, the number of workers, or how reads are cut. A sensor's readings do not depend
+//! on `partitions` either. Within a partition records come in order of event time, save those that `out_of_order`
+//! delays, and none is later than its `max`.
 //!
 //! # What it costs
 //!
@@ -578,8 +580,8 @@ impl Ord for Delayed {
 
 /// The records of a partition, one after the other.
 ///
-/// Its sensors speak in turn. Slot `q` is reading `q / sensors` of sensor `q % sensors`; it gives none (a dropout), one or
-/// two records (a duplicate), and each comes at once or later.
+/// Its sensors speak in turn. Slot `q` is reading `q / sensors` of sensor `q % sensors`; it gives none (a dropout), one
+/// or two records (a duplicate), and each comes at once or later.
 struct Partition {
     settings: Generator,
     sensors: Vec<Sensor>,
@@ -719,7 +721,8 @@ impl Sensor {
         }
     }
 
-    /// Reading number `reading`; none while it is silent. Chance is drawn all the same, so that silence changes no later reading.
+    /// Reading number `reading`; none while it is silent. Chance is drawn all the same, so that silence changes no
+    /// later reading.
     fn read(&mut self, settings: &Generator, sensor: u32, reading: u64, time: EventTime) -> Option<Record> {
         let (mut value, mut truth) = (self.level_at(settings, time), Truth::Normal);
         let ((x, y), looping) = self.place(settings, reading);
@@ -756,7 +759,8 @@ impl Sensor {
         self.level + self.height * sin_turns(turns + self.phase)
     }
 
-    /// Where the point (x, y) is, and whether it is going round: on the unit circle with a little noise, else in a cloud about the origin.
+    /// Where the point (x, y) is, and whether it is going round: on the unit circle with a little noise, else in a
+    /// cloud about the origin.
     fn place(&mut self, settings: &Generator, reading: u64) -> ((f64, f64), bool) {
         let (a, b) = (self.plane.normal(), self.plane.normal());
         let Some(loops) = settings.loops else { return ((0.4 * a, 0.4 * b), false) };
