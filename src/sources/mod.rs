@@ -6,5 +6,5 @@ use crate::registry::Registry;
 
 /// The registry with every source of this room.
 pub fn standard(registry: Registry) -> Registry {
-    registry.source::<generator::Generator>(include_str!("generator.rs"))
+    registry.source::<generator::Generator>(include_str!("generator/mod.rs"))
 }

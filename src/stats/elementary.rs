@@ -75,7 +75,8 @@ pub fn exp(x: f64) -> f64 {
     y * power_of_two(k / 2) * power_of_two(k - k / 2)
 }
 
-/// The sine of an angle in whole turns, so that the period is exact: `sin_turns(0.25)` is 1. The cosine is `sin_turns(turns + 0.25)`.
+/// The sine of an angle in whole turns, so that the period is exact: `sin_turns(0.25)` is 1. The cosine is
+/// `sin_turns(turns + 0.25)`.
 ///
 /// ```
 /// use eagre::stats::elementary::sin_turns;
