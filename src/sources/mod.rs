@@ -1,0 +1,10 @@
+//! The sources that come with Eagre: one file or folder each, and a line in the list.
+
+pub mod generator;
+
+use crate::registry::Registry;
+
+/// The registry with every source of this room.
+pub fn standard(registry: Registry) -> Registry {
+    registry.source::<generator::Generator>(include_str!("generator/mod.rs"))
+}
