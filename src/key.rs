@@ -8,6 +8,7 @@ use crate::schema::Kind;
 use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder};
 use arrow::array::{TimestampMicrosecondBuilder, make_builder};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many key groups there are; fixed for ever, because state is stored by them.
@@ -35,7 +36,7 @@ const TEXT: u8 = 5;
 const TIME: u8 = 6;
 
 /// The keys of the rows of one batch, with their hashes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     bytes: Vec<u8>,
     ends: Vec<u32>,
@@ -86,6 +87,17 @@ impl Keys {
             taken.bytes.extend_from_slice(self.key(*row as usize));
             taken.ends.push(taken.bytes.len() as u32);
             taken.hashes.push(self.hashes[*row as usize]);
+        }
+        taken
+    }
+
+    /// The keys of rows of several batches: `places` are pairs of batch and row.
+    pub fn interleave(all: &[&Keys], places: &[(usize, usize)]) -> Keys {
+        let mut taken = Keys::default();
+        for (batch, row) in places {
+            taken.bytes.extend_from_slice(all[*batch].key(*row));
+            taken.ends.push(taken.bytes.len() as u32);
+            taken.hashes.push(all[*batch].hashes[*row]);
         }
         taken
     }

@@ -1,6 +1,8 @@
 //! Eagre: streaming analytics on timely dataflow.
 
 pub mod batch;
+pub mod check;
+pub mod engine;
 pub mod expression;
 pub mod fault;
 pub mod formats;
@@ -11,6 +13,6 @@ pub mod registry;
 pub mod schema;
 pub mod sink;
 pub mod source;
-
+pub mod stats;
 pub mod time;
 pub mod value;
