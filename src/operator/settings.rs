@@ -86,7 +86,11 @@ mod tests {
 
     #[test]
     fn a_span_is_a_count_or_a_time() {
-        let read = |text: &str| toml::Value::try_from(text.parse::<toml::Table>().expect("toml")).expect("a table")["span"].clone().try_into::<Span>();
+        let read = |text: &str| {
+            toml::Value::try_from(text.parse::<toml::Table>().expect("toml")).expect("a table")["span"]
+                .clone()
+                .try_into::<Span>()
+        };
         assert_eq!(read("span = 100"), Ok(Span::Count(100)));
         assert_eq!(read("span = \"10m\""), Ok(Span::Time(Interval::from_secs(600))));
         for wrong in ["span = 0", "span = \"0s\"", "span = \"10 parsecs\"", "span = 1.5", "span = true"] {

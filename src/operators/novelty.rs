@@ -11,33 +11,33 @@
 //! warmup    = 3
 //! ```
 //!
-//! | setting | default | |
-//! | --- | --- | --- |
-//! | `field` | | the number to test |
-//! | `last` | all the past | the range of the last so many values, or of those of the last so long (`"7d"`; exactly that old counts) |
-//! | `threshold` | `0` | a value is novel when its grade is above this: 0.1 is a tenth of the range outside of it |
-//! | `warmup` | `30` | how many values the past must have before it judges; with `last` of fewer values, that many |
-//! | `nan` | `"reject"` | what to do with NaN and infinity: to `rejected`, or `"skip"` |
-//! | `emit` | `"anomalies"` | or `"all"`: every record, with the field `anomaly` |
+//! - `field`: the number to test
+//! - `last` (default all the past): the range of the last so many values, or of those of the last so long (`"7d"`;
+//!   exactly that old counts)
+//! - `threshold` (default `0`): a value is novel when its grade is above this: 0.1 is a tenth of the range outside
+//!   of it
+//! - `warmup` (default `30`): how many values the past must have before it judges; with `last` of fewer values,
+//!   that many
+//! - `nan` (default `"reject"`): what to do with NaN and infinity: to `rejected`, or `"skip"`
+//! - `emit` (default `"anomalies"`): or `"all"`: every record, with the field `anomaly`
 //!
-//! **The grade** is the distance from the range in widths of the range: 0 within it, 1 for a value as far outside as the
-//! range is wide. Where all the past is one value, which has no width, the distance is divided by that value or by
-//! itself, whichever is larger: the grade is then above 0 and at most 1. The tested value is not in its own past; it
-//! joins after the test, so the same value is not novel twice (until it has left `last`).
+//! **The grade** is the distance from the range in widths of the range: 0 within it, 1 for a value as far outside
+//! as the range is wide. Where all the past is one value, which has no width, the distance is divided by that value
+//! or by itself, whichever is larger: the grade is then above 0 and at most 1. The tested value is not in its own
+//! past; it joins after the test, so the same value is not novel twice (until it has left `last`).
 //!
 //! **Outputs.** `out` has the fields of the record, and behind them (an input field of the same name gives way):
 //!
-//! | field | |
-//! | --- | --- |
-//! | `value` | the number tested |
-//! | `low`, `high` | the range that it was compared with |
-//! | `novelty` | the grade; null while warming up |
-//! | `baseline_from`, `baseline_until` | the times of the oldest and the newest value of the past |
-//! | `baseline_count` | how many these were |
-//! | `anomaly` | with `emit = "all"` only |
+//! - `value`: the number tested
+//! - `low`, `high`: the range that it was compared with
+//! - `novelty`: the grade; null while warming up
+//! - `baseline_from`, `baseline_until`: the times of the oldest and the newest value of the past
+//! - `baseline_count`: how many these were
+//! - `anomaly`: with `emit = "all"` only
 //!
-//! A null goes to `rejected`; so does NaN or infinity, unless `nan = "skip"`, which lets the record by without a grade
-//! (with `emit = "all"`; otherwise nothing comes out). Records come in canonical order; one that is late goes to `late`.
+//! A null goes to `rejected`; so does NaN or infinity, unless `nan = "skip"`, which lets the record by without a
+//! grade (with `emit = "all"`; otherwise nothing comes out). Records come in canonical order; one that is late goes
+//! to `late`.
 
 use crate::fault::Fault;
 use crate::operator::keyed::{Cx, Emits, KeyedOperator};
@@ -107,7 +107,9 @@ impl KeyedOperator for Novelty {
     fn plan(&mut self, planning: &mut Planning<'_>) -> Emits {
         planning.number(&mut self.field, "field");
         if !(self.threshold >= 0.0 && self.threshold.is_finite()) {
-            planning.fault(Fault::at("threshold", format!("{} is no grade", self.threshold)).help("0 or a number above it"));
+            planning.fault(
+                Fault::at("threshold", format!("{} is no grade", self.threshold)).help("0 or a number above it"),
+            );
         }
         match (self.warmup, self.last) {
             (Some(0), _) => planning.fault(Fault::at("warmup", "nothing is novel to an empty past").help("1 or more")),
@@ -117,7 +119,8 @@ impl KeyedOperator for Novelty {
             }
             _ => {}
         }
-        let mut fields: Vec<Field> = ["value", "low", "high", "novelty"].map(|name| Field::new(name, Kind::Float)).into();
+        let mut fields: Vec<Field> =
+            ["value", "low", "high", "novelty"].map(|name| Field::new(name, Kind::Float)).into();
         fields.extend(["baseline_from", "baseline_until"].map(|name| Field::new(name, Kind::Time)));
         fields.push(Field::new("baseline_count", Kind::Int));
         fields.extend((self.emit == Emit::All).then(|| Field::new("anomaly", Kind::Bool)));
@@ -149,7 +152,9 @@ impl KeyedOperator for Novelty {
 
     fn on_timer(&self, cx: &mut Cx<'_, State>, at: EventTime) {
         match (self.last, cx.state.newest) {
-            (Some(Span::Time(interval)), Some(newest)) if after(newest, interval) > at => cx.wake_at(after(newest, interval)),
+            (Some(Span::Time(interval)), Some(newest)) if after(newest, interval) > at => {
+                cx.wake_at(after(newest, interval))
+            }
             _ => cx.forget(),
         }
     }
@@ -191,7 +196,12 @@ impl State {
         for extreme in [self.extremes.min(), self.extremes.max()].into_iter().flatten() {
             range.push(extreme);
         }
-        Past { range, count: self.times.len() as u64, from: self.times.front().copied(), until: self.times.back().copied() }
+        Past {
+            range,
+            count: self.times.len() as u64,
+            from: self.times.front().copied(),
+            until: self.times.back().copied(),
+        }
     }
 
     fn join(&mut self, last: Option<Span>, time: EventTime, value: f64) {
@@ -218,4 +228,76 @@ impl State {
 /// The first time at which a value of that time is too old for a past of that length.
 fn after(time: EventTime, past: Interval) -> EventTime {
     time.saturating_add(past.micros()).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{example, registry};
+    use super::*;
+    use crate::check::{check, faults};
+
+    /// Runs values of one sensor, 10 us apart.
+    #[track_caller]
+    fn grades(config: &str, values: &str, expected: &str) {
+        let records =
+            values.split_whitespace().enumerate().map(|(i, x)| format!("{} sensor=a value={x}", 10 * (i + 1)));
+        let script = records.collect::<Vec<_>>().join("\n") + "\n-- end";
+        check(&registry(), config, "sensor:text value:float", &script, expected);
+    }
+
+    #[test]
+    fn the_example() {
+        let expected = "50 sensor=a value=31.0 low=10.0 high=21.0 novelty=0.9090909090909091 baseline_from=10 baseline_until=40 baseline_count=4 made_from=in[0]@4
+            70 sensor=a value=-11.0 low=10.0 high=31.0 novelty=1.0 baseline_from=10 baseline_until=60 baseline_count=6 made_from=in[0]@6";
+        grades(&example(Novelty::MANUAL), "10 20 15 21 31 31 -11", expected);
+    }
+
+    #[test]
+    fn the_past_may_be_short() {
+        let row = |low: &str, from: u32| {
+            format!(
+                "60 sensor=a value=1.0 low={low} high=9.0 novelty=0.5 baseline_from={from} baseline_until=50 baseline_count=3 made_from=in[0]@5"
+            )
+        };
+        let config = "kind = 'novelty'\nkey = 'sensor'\nfield = 'value'\nwarmup = 3\nthreshold = 0.4\n";
+        grades(&format!("{config}last = 3"), "0 0 9 4 5 1", &row("4.0", 30).replace("0.5", "0.6"));
+        grades(&format!("{config}last = '30us'"), "0 0 9 4 5 1", &row("4.0", 30).replace("0.5", "0.6"));
+        grades(config, "0 0 9 4 5 1", "");
+    }
+
+    #[test]
+    fn a_past_of_one_value_grades_by_the_value() {
+        let row = |time: u32, novelty: &str, value: &str, range: &str, count: u32| {
+            let until = time - 10;
+            format!(
+                "{time} sensor=a value={value} {range} novelty={novelty} baseline_from=10 baseline_until={until} baseline_count={count} anomaly={} made_from=in[0]@{count}",
+                novelty == "0.5"
+            )
+        };
+        let first = "10 sensor=a value=4.0 low=null high=null novelty=null baseline_from=null baseline_until=null baseline_count=0 anomaly=false made_from=in[0]@0";
+        let rows = [
+            first.to_owned(),
+            row(20, "0.0", "4.0", "low=4.0 high=4.0", 1),
+            row(30, "0.5", "6.0", "low=4.0 high=4.0", 2),
+        ];
+        grades(
+            "kind = 'novelty'\nkey = 'sensor'\nfield = 'value'\nwarmup = 1\nemit = 'all'",
+            "4 4 6",
+            &rows.join("\n"),
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (setting, says) in [
+            ("last = 5\nwarmup = 6", "warmup: the last 5 values are never 6 (at most 5)"),
+            ("warmup = 0", "warmup: nothing is novel to an empty past (1 or more)"),
+            ("threshold = -1", "threshold: -1 is no grade (0 or a number above it)"),
+            ("last = '0s'", "last: an interval of no length holds nothing"),
+            ("last = true", "last: `true` is neither a number of values, like 100, nor an interval, like \"10m\""),
+        ] {
+            let config = format!("kind = 'novelty'\nkey = 'x'\nfield = 'x'\n{setting}");
+            assert_eq!(faults(&registry(), &config, "x:float"), says, "{setting}");
+        }
+    }
 }

@@ -9,23 +9,21 @@
 //! derive = { ratio = "cast(errors as double) / requests" }
 //! ```
 //!
-//! | setting | default | |
-//! | --- | --- | --- |
-//! | `keep` | all | the fields that stay |
-//! | `drop` | none | the fields that go, where all others stay; give `keep` or `drop`, not both |
-//! | `rename` | none | new name = old name; a field that is renamed stays, whether `keep` names it or not |
-//! | `derive` | none | name = SQL expression |
+//! - `keep` (default all): the fields that stay
+//! - `drop` (default none): the fields that go, where all others stay; give `keep` or `drop`, not both
+//! - `rename` (default none): new name = old name; a field that is renamed stays, whether `keep` names it or not
+//! - `derive` (default none): name = SQL expression
 //!
-//! All four speak of the fields as they come in: an expression sees the old names, also of fields that are dropped, and
-//! no other derived field. To compute one field of another, take two steps.
+//! All four speak of the fields as they come in: an expression sees the old names, also of fields that are dropped,
+//! and no other derived field. To compute one field of another, take two steps.
 //!
-//! **Order of the fields.** Those of `keep` in its order (without `keep`, those of the input in theirs), each under its
-//! new name; then renamed ones that `keep` does not name, by their new names; then the derived ones, by name. A derived
-//! field that has the name of one that stays takes its place.
+//! **Order of the fields.** Those of `keep` in its order (without `keep`, those of the input in theirs), each under
+//! its new name; then renamed ones that `keep` does not name, by their new names; then the derived ones, by name. A
+//! derived field that has the name of one that stays takes its place.
 //!
-//! **Outputs.** `out` as above. Records keep their event time, origin and place. A record for which an expression cannot
-//! be computed (a division by zero, text that is not a number) goes to `rejected` with the reasons; a derived field
-//! that nobody takes is not computed. Nothing goes to `late`.
+//! **Outputs.** `out` as above. Records keep their event time, origin and place. A record for which an expression
+//! cannot be computed (a division by zero, text that is not a number) goes to `rejected` with the reasons; a
+//! derived field that nobody takes is not computed. Nothing goes to `late`.
 
 use crate::batch::Batch;
 use crate::expression::{Evaluated, Expression};
@@ -80,8 +78,7 @@ impl Operator for Select {
             let Some((kind, made)) = self.column(&name, old.as_deref(), planning) else { continue };
             match &made {
                 Made::Derived(expression) => uses.extend(expression.fields().iter().cloned()),
-                Made::Carried(_) if self.rename.is_empty() => {}
-                Made::Carried(_) => uses.extend(old),
+                Made::Carried(_) => uses.extend(old.filter(|old| *old != name)),
             }
             fields.push(Field::new(name, kind));
             columns.push(made);
@@ -93,7 +90,7 @@ impl Operator for Select {
         Some(Planned {
             output: output.clone(),
             uses,
-            passes: self.rename.is_empty(),
+            passes: true,
             keyed: false,
             arrival: Arrival::AsTheyCome,
             make: Arc::new(move || Box::new(Selecting { output: output.clone(), columns: columns.clone() })),
@@ -140,7 +137,9 @@ impl Select {
 
     /// Reports new names that the output would have twice, or that no field may have.
     fn check_clashes(&self, kept: &[(String, String)], planning: &mut Planning<'_>) {
-        for (setting, name) in self.rename.keys().map(|n| ("rename", n)).chain(self.derive.keys().map(|n| ("derive", n))) {
+        for (setting, name) in
+            self.rename.keys().map(|n| ("rename", n)).chain(self.derive.keys().map(|n| ("derive", n)))
+        {
             let at = format!("{setting}.{name}");
             if SYSTEM_NAMES.contains(&name.as_str()) {
                 let says = format!("`{name}` is the name of a system column, which every record has");
@@ -148,7 +147,9 @@ impl Select {
             }
             let elsewhere = |(new, old): &&(String, String)| new == name && self.rename.get(name) != Some(old);
             if setting == "rename" && kept.iter().any(|field| elsewhere(&field)) {
-                planning.fault(Fault::at(&at, format!("there is a field `{name}` already")).help("drop it, or rename it as well"));
+                planning.fault(
+                    Fault::at(&at, format!("there is a field `{name}` already")).help("drop it, or rename it as well"),
+                );
             }
             if setting == "derive" && self.rename.contains_key(name) {
                 planning.fault(Fault::at(&at, format!("`{name}` is made twice, by `rename` and by `derive`")));
@@ -168,7 +169,8 @@ impl Select {
 
     /// All fields of the output with their old names, in order; a derived one has none.
     fn output(&self, kept: Vec<(String, String)>) -> Vec<(String, Option<String>)> {
-        let of_input = |(new, old): (String, String)| if self.derive.contains_key(&new) { (new, None) } else { (new, Some(old)) };
+        let of_input =
+            |(new, old): (String, String)| if self.derive.contains_key(&new) { (new, None) } else { (new, Some(old)) };
         let mut output: Vec<_> = kept.into_iter().map(of_input).collect();
         let behind: Vec<_> = self.derive.keys().filter(|name| output.iter().all(|(n, _)| n != *name)).collect();
         output.extend(behind.into_iter().map(|name| (name.clone(), None)));
@@ -215,5 +217,90 @@ impl Instance for Selecting {
         }
         let good: BooleanArray = (0..batch.len() as u32).map(|row| Some(!failed.contains_key(&row))).collect();
         out.push(selected.filter(&good));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{example, registry};
+    use super::*;
+    use crate::check::{check, faults};
+
+    const FIELDS: &str = "host:text errors:int requests:int region:text";
+
+    #[track_caller]
+    fn selects(config: &str, expected: &str) {
+        let script = "7 host=a errors=1 requests=4 region=eu\n-- end";
+        check(&registry(), &format!("kind = 'select'\n{config}"), FIELDS, script, expected);
+    }
+
+    #[test]
+    fn the_example() {
+        let config = example(Select::MANUAL);
+        let script = "7 host=a errors=1 requests=4 region=eu\n-- end";
+        check(&registry(), &config, FIELDS, script, "7 host=a errors=1 total=4 ratio=0.25");
+    }
+
+    #[test]
+    fn fields_come_in_the_order_that_the_manual_says() {
+        selects("", "7 host=a errors=1 requests=4 region=eu");
+        selects("keep = ['region', 'host']", "7 region=eu host=a");
+        selects("keep = ['host']\nrename = { b = 'requests', a = 'region' }", "7 host=a a=eu b=4");
+        selects("drop = ['host']\nrename = { zone = 'region' }", "7 errors=1 requests=4 zone=eu");
+        selects("drop = ['host']\nrename = { host = 'region' }", "7 errors=1 requests=4 host=eu");
+        selects("rename = { errors = 'requests', requests = 'errors' }", "7 host=a requests=1 errors=4 region=eu");
+        selects("derive = { host = 'upper(host)', a = '1' }", "7 host=A errors=1 requests=4 region=eu a=1");
+        selects("keep = []\nderive = { late_by = 'errors + 1', at = 'event_time' }", "7 at=7 late_by=2");
+        selects("keep = ['errors']\nrename = { n = 'errors' }\nderive = { errors = 'errors * 2' }", "7 n=1 errors=2");
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_computed_is_rejected_once() {
+        let config = "kind = 'select'\nderive = { x = '1 / a', y = '2 / a' }";
+        let expected = "2 a=2 x=0 y=1
+            rejected: 1 reason=`1_/_a`_has_no_value_here:_Divide_by_zero_error;_`2_/_a`_has_no_value_here:_Divide_by_zero_error";
+        check(&registry(), config, "a:int", "1 a=0\n2 a=2\n-- end", expected);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (setting, says) in [
+            ("keep = ['hots']", "keep.0: no field `hots` comes in (did you mean `host`?)"),
+            ("keep = ['host', 'host']", "keep.1: `host` is named twice"),
+            ("drop = ['hots']", "drop.0: no field `hots` comes in (did you mean `host`?)"),
+            ("keep = ['host']\ndrop = ['region']", "drop: `keep` and `drop` are both given (one of them says it all)"),
+            ("rename = { zone = 'regio' }", "rename.zone: no field `regio` comes in (did you mean `region`?)"),
+            ("rename = { a = 'host', b = 'host' }", "rename.b: `host` is renamed twice (derive the second from it)"),
+            ("rename = { a = 'host' }\ndrop = ['host']", "rename.a: `host` is renamed and dropped"),
+            (
+                "rename = { region = 'host' }",
+                "rename.region: there is a field `region` already (drop it, or rename it as well)",
+            ),
+            (
+                "rename = { a = 'host' }\nderive = { a = '1' }",
+                "derive.a: `a` is made twice, by `rename` and by `derive`",
+            ),
+            (
+                "derive = { stamp = '1' }",
+                "derive.stamp: `stamp` is the name of a system column, which every record has (take another name)",
+            ),
+            ("derive = { x = 'requets' }", "derive.x: no field `requets` in `requets` (did you mean `requests`?)"),
+        ] {
+            assert_eq!(faults(&registry(), &format!("kind = 'select'\n{setting}"), FIELDS), says, "{setting}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_asked_for() {
+        let select: Select =
+            toml::from_str("drop = ['x']\nrename = { a = 'b' }\nderive = { c = 'd + 1', e = 'f + 1' }").expect("toml");
+        let field = |name| Field::new(name, Kind::Int);
+        let wanted = BTreeSet::from(["a".to_owned(), "c".to_owned()]);
+        for inputs in [[Schema::new(["b", "d", "f", "x", "y"].map(field))], [Schema::new(["b", "d"].map(field))]] {
+            let mut planning = Planning::new("step", &inputs, &[], Some(&wanted));
+            let planned = select.plan(&mut planning).expect("no faults");
+            assert_eq!(planned.uses, BTreeSet::from(["b".to_owned(), "d".to_owned()]));
+            assert_eq!(planned.output, Schema::new(["a", "c"].map(field)));
+        }
     }
 }

@@ -10,42 +10,46 @@
 //! threshold = 5
 //! ```
 //!
-//! | setting | default | |
-//! | --- | --- | --- |
-//! | `field` | | the number to test |
-//! | `window` | `100` | compare with the last so many values, or with those of the last so long (`"10m"`; exactly that old counts) |
-//! | `ewma` | | instead of `window`: all the past, forgotten exponentially, by count (`{ alpha = 0.002 }`: the weight of a new value) or by time (`{ half_life = "10m" }`) |
-//! | `robust` | | instead of `window`: `{ window = 100, floor = 0.001 }` compares with the median and takes 1.4826 times the MAD for the deviation, but at least the share `floor` (default 0) of the median; `window` may be a time |
-//! | `threshold` | `3` | a value is an anomaly when `z` is beyond this |
-//! | `direction` | `"both"` | `"up"` or `"down"`: only values above, or below |
-//! | `min_deviation` | `0` | the deviation counts as at least this, in the unit of the values: what a difference must be to be news |
-//! | `warmup` | `30` | how many values a baseline must have before it judges; with a `window` of fewer values, that many |
-//! | `nan` | `"reject"` | what to do with NaN and infinity: to `rejected`, or `"skip"` |
-//! | `emit` | `"anomalies"` | or `"all"`: every record, with the field `anomaly` |
+//! - `field`: the number to test
+//! - `window` (default `100`): compare with the last so many values, or with those of the last so long (`"10m"`;
+//!   exactly that old counts)
+//! - `ewma`: instead of `window`: all the past, forgotten exponentially, by count (`{ alpha = 0.002 }`: the weight
+//!   of a new value) or by time (`{ half_life = "10m" }`)
+//! - `robust`: instead of `window`: `{ window = 100, floor = 0.001 }` compares with the median and takes 1.4826
+//!   times the MAD for the deviation, but at least the share `floor` (default 0) of the median; `window` may be a
+//!   time
+//! - `threshold` (default `3`): a value is an anomaly when `z` is beyond this
+//! - `direction` (default `"both"`): `"up"` or `"down"`: only values above, or below
+//! - `min_deviation` (default `0`): the deviation counts as at least this, in the unit of the values: what a
+//!   difference must be to be news
+//! - `warmup` (default `30`): how many values a baseline must have before it judges; with a `window` of fewer
+//!   values, that many
+//! - `nan` (default `"reject"`): what to do with NaN and infinity: to `rejected`, or `"skip"`
+//! - `emit` (default `"anomalies"`): or `"all"`: every record, with the field `anomaly`
 //!
-//! **A value is never in its own baseline**: it is tested against what came before it, then joins. Anomalies join too,
-//! so that after a lasting change of level the alerts end when the window has seen enough of it; `robust` takes half a
-//! window for that, and one outlier does not blind it. A spike that leaves the window leaves no trace in the moments:
-//! they are only ever combined, never subtracted (DABA Lite). The deviation is the population's (divided by n).
+//! **A value is never in its own baseline**: it is tested against what came before it, then joins. Anomalies join
+//! too, so that after a lasting change of level the alerts end when the window has seen enough of it; `robust`
+//! takes half a window for that, and one outlier does not blind it. A spike that leaves the window leaves no trace
+//! in the moments: they are only ever combined, never subtracted (DABA Lite). The deviation is the population's
+//! (divided by n).
 //!
-//! **Where the deviation is 0** (all values of the baseline are equal, and there is no `min_deviation`) a value equal to
-//! them has `z` 0; any other is infinitely far away: it is an anomaly, and its `z` is null, since no number says so.
+//! **Where the deviation is 0** (all values of the baseline are equal, and there is no `min_deviation`) a value
+//! equal to them has `z` 0; any other is infinitely far away: it is an anomaly, and its `z` is null, since no
+//! number says so.
 //!
 //! **Outputs.** `out` has the fields of the record, and behind them (an input field of the same name gives way):
 //!
-//! | field | |
-//! | --- | --- |
-//! | `value` | the number tested |
-//! | `mean` | of the baseline; with `robust` this field is `median` |
-//! | `deviation` | of the baseline, as it was used: not below `min_deviation` or the floor |
-//! | `z` | (value - mean) / deviation; null while warming up |
-//! | `baseline_from`, `baseline_until` | the times of the oldest and the newest value that it was compared with |
-//! | `baseline_count` | how many these were |
-//! | `anomaly` | with `emit = "all"` only |
+//! - `value`: the number tested
+//! - `mean`: of the baseline; with `robust` this field is `median`
+//! - `deviation`: of the baseline, as it was used: not below `min_deviation` or the floor
+//! - `z`: (value - mean) / deviation; null while warming up
+//! - `baseline_from`, `baseline_until`: the times of the oldest and the newest value that it was compared with
+//! - `baseline_count`: how many these were
+//! - `anomaly`: with `emit = "all"` only
 //!
-//! A null goes to `rejected`; so does NaN or infinity, unless `nan = "skip"`, which lets the record by without a score
-//! (with `emit = "all"`; otherwise nothing comes out) and without joining the baseline. Records come in canonical order;
-//! one that is late goes to `late`.
+//! A null goes to `rejected`; so does NaN or infinity, unless `nan = "skip"`, which lets the record by without a
+//! score (with `emit = "all"`; otherwise nothing comes out) and without joining the baseline. Records come in
+//! canonical order; one that is late goes to `late`.
 
 use crate::fault::Fault;
 use crate::operator::keyed::{Cx, Emits, KeyedOperator};
@@ -173,7 +177,8 @@ impl KeyedOperator for Zscore {
         self.check_baseline(planning);
         self.check_numbers(planning);
         let center = if self.robust.is_some() { "median" } else { "mean" };
-        let mut fields: Vec<Field> = ["value", center, "deviation", "z"].map(|name| Field::new(name, Kind::Float)).into();
+        let mut fields: Vec<Field> =
+            ["value", center, "deviation", "z"].map(|name| Field::new(name, Kind::Float)).into();
         fields.extend(["baseline_from", "baseline_until"].map(|name| Field::new(name, Kind::Time)));
         fields.push(Field::new("baseline_count", Kind::Int));
         fields.extend((self.emit == Emit::All).then(|| Field::new("anomaly", Kind::Bool)));
@@ -206,7 +211,9 @@ impl KeyedOperator for Zscore {
     fn on_timer(&self, cx: &mut Cx<'_, State>, at: EventTime) {
         let newest = cx.state.baseline.as_ref().and_then(|baseline| baseline.extent().until);
         match (self.span(), newest) {
-            (Some(Span::Time(interval)), Some(newest)) if after(newest, interval) > at => cx.wake_at(after(newest, interval)),
+            (Some(Span::Time(interval)), Some(newest)) if after(newest, interval) > at => {
+                cx.wake_at(after(newest, interval))
+            }
             _ => cx.forget(),
         }
     }
@@ -214,7 +221,8 @@ impl KeyedOperator for Zscore {
 
 impl Zscore {
     fn check_baseline(&self, planning: &mut Planning<'_>) {
-        let given = [("window", self.window.is_some()), ("ewma", self.ewma.is_some()), ("robust", self.robust.is_some())];
+        let given =
+            [("window", self.window.is_some()), ("ewma", self.ewma.is_some()), ("robust", self.robust.is_some())];
         let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
         if let [first, second, ..] = given[..] {
             let says = format!("`{first}` and `{second}` are two baselines");
@@ -394,4 +402,168 @@ impl Extent {
 /// The first time at which a value of that time is too old for a window of that length.
 fn after(time: EventTime, window: Interval) -> EventTime {
     time.saturating_add(window.micros()).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{example, registry};
+    use super::*;
+    use crate::check::{check, faults};
+    use crate::stats::random::Random;
+
+    /// Runs values of one sensor, 10 us apart.
+    #[track_caller]
+    fn scores(config: &str, values: &str, expected: &str) {
+        let config = format!("kind = 'zscore'\nkey = 'sensor'\nfield = 'x'\n{config}");
+        let records = values.split_whitespace().enumerate().map(|(i, x)| format!("{} sensor=a x={x}", 10 * (i + 1)));
+        let script = records.collect::<Vec<_>>().join("\n") + "\n-- end";
+        check(&registry(), &config, "sensor:text x:float", &script, expected);
+    }
+
+    #[test]
+    fn the_example() {
+        let script = "10 sensor=a value=1
+                      20 sensor=a value=3
+                      25 sensor=b value=8
+                      50 sensor=a value=8
+                      40 sensor=a value=3
+                      30 sensor=a value=1
+                      -- 60
+                      45 sensor=a value=3 ^60
+                      70 sensor=a value=8
+                      80 sensor=a value=null
+                      -- end";
+        let expected = "
+            50 sensor=a value=8.0 mean=2.0 deviation=1.0 z=6.0 baseline_from=10 baseline_until=40 baseline_count=4 made_from=in[0]@3
+            rejected: 80 reason=`value`_is_null,_where_a_number_is_needed
+            late: 45 sensor=a value=3.0 reason=older_than_the_watermark_of_its_partition,_which_was_1970-01-01T00:00:00.000060Z_already;_this_step_needs_its_records_in_order ^60";
+        check(&registry(), &example(Zscore::MANUAL), "sensor:text value:float", script, expected);
+    }
+
+    #[test]
+    fn a_spike_that_has_left_the_window_leaves_no_trace() {
+        let expected = "
+            50 sensor=a x=1e12 value=1e12 mean=2.0 deviation=1.0 z=999999999998.0 baseline_from=10 baseline_until=40 baseline_count=4 made_from=in[0]@4
+            100 sensor=a x=8.0 value=8.0 mean=2.0 deviation=1.0 z=6.0 baseline_from=60 baseline_until=90 baseline_count=4 made_from=in[0]@9";
+        let expected = expected.replace("1e12", "1000000000000.0");
+        scores("window = 4\nthreshold = 5", "1 3 1 3 1e12 1 3 1 3 8", &expected);
+    }
+
+    #[test]
+    fn by_time_what_is_too_old_is_gone() {
+        // At 60 the window of 30 us holds 30, 40 and 50; the value at exactly 30 us of age counts.
+        let config = "window = '30us'\nwarmup = 3\nthreshold = 5";
+        let expected = "60 sensor=a x=9.0 value=9.0 mean=2.0 deviation=0.816496580927726 z=8.573214099741124 \
+                        baseline_from=30 baseline_until=50 baseline_count=3 made_from=in[0]@5";
+        scores(config, "100 -100 1 2 3 9", expected);
+    }
+
+    #[test]
+    fn as_computed_anew_for_every_record() {
+        let mut random = Random::new(7);
+        let values: Vec<f64> = (0..300).map(|n| if n == 100 { 1e9 } else { random.normal() }).collect();
+        let times: Vec<i64> = (0..300).map(|n| 10 * n + random.pick(10) as i64).collect();
+        let records = times.iter().zip(&values).map(|(time, x)| format!("{time} sensor=a x={x}"));
+        let script = records.collect::<Vec<_>>().join("\n") + "\n-- end";
+        for (window, span) in [("12", Span::Count(12)), ("'125us'", Span::Time(Interval::from_micros(125)))] {
+            let config =
+                format!("kind = 'zscore'\nkey = 'sensor'\nfield = 'x'\nemit = 'all'\nwarmup = 5\nwindow = {window}");
+            let output = crate::check::agree(&registry(), &config, "sensor:text x:float", &script);
+            for (n, line) in output.lines().enumerate().skip(12) {
+                let first = match span {
+                    Span::Count(count) => n - count,
+                    Span::Time(interval) => times.partition_point(|time| *time < times[n] - interval.micros()),
+                };
+                let baseline = &values[first..n];
+                let mean = baseline.iter().sum::<f64>() / baseline.len() as f64;
+                let deviation =
+                    (baseline.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / baseline.len() as f64).sqrt();
+                for (name, expected) in [("deviation", deviation), ("z", (values[n] - mean) / deviation)] {
+                    let text = line.split_once(&format!(" {name}=")).and_then(|(_, rest)| rest.split(' ').next());
+                    let found: f64 = text.and_then(|text| text.parse().ok()).expect(line);
+                    assert!(
+                        (found - expected).abs() <= 1e-12 * expected.abs().max(1.0),
+                        "{name} is {found}, not {expected}: {line}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn exponential_baselines_weigh_the_new_more() {
+        let expected = "30 sensor=a x=9.0 value=9.0 mean=1.6666666666666665 deviation=0.4714045207910318 z=15.556349186104043 \
+                        baseline_from=10 baseline_until=20 baseline_count=2 made_from=in[0]@2";
+        // Weights 1/2 and 1: a half life of 10 us is alpha 1/2 for values 10 us apart.
+        scores("ewma = { alpha = 0.5 }\nwarmup = 2", "1 2 9", expected);
+        let config = "kind = 'zscore'\nkey = 'sensor'\nfield = 'x'\newma = { half_life = '10us' }\nwarmup = 2";
+        let script = "10 sensor=a x=1\n20 sensor=a x=2\n30 sensor=a x=9\n-- end";
+        let by_time = crate::check::agree(&registry(), config, "sensor:text x:float", script);
+        let z: f64 = by_time.split("z=").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a z");
+        assert!((z - 15.556349186104045).abs() < 1e-9, "{by_time}");
+    }
+
+    #[test]
+    fn median_and_mad_are_not_blinded_by_an_outlier() {
+        let config = "robust = { window = 5 }\nthreshold = 5\nmin_deviation = 0.5";
+        let expected = "
+            60 sensor=a x=900.0 value=900.0 median=3.0 deviation=1.482602218505602 z=605.0173059258852 baseline_from=10 baseline_until=50 baseline_count=5 made_from=in[0]@5
+            70 sensor=a x=20.0 value=20.0 median=4.0 deviation=1.482602218505602 z=10.791836003137307 baseline_from=20 baseline_until=60 baseline_count=5 made_from=in[0]@6";
+        scores(config, "1 2 3 4 5 900 20", expected);
+        // Without its floor the deviation here is 0; with it, a thousandth of 1000.
+        let config = "robust = { window = 3, floor = 0.001 }";
+        let expected = "50 sensor=a x=1005.0 value=1005.0 median=1000.0 deviation=1.0 z=5.0 baseline_from=20 baseline_until=40 baseline_count=3 made_from=in[0]@4";
+        scores(config, "1000 1000 1000 1002 1005", expected);
+    }
+
+    #[test]
+    fn where_nothing_deviates_any_difference_is_infinite() {
+        let row = |z: &str, deviation: &str| {
+            format!(
+                "50 sensor=a x=8.0 value=8.0 mean=7.0 deviation={deviation} z={z} baseline_from=20 baseline_until=40 baseline_count=3 made_from=in[0]@4"
+            )
+        };
+        scores("window = 3", "7 7 7 7 8", &row("null", "0.0"));
+        scores("window = 3\ndirection = 'up'", "7 7 7 7 8", &row("null", "0.0"));
+        scores("window = 3\ndirection = 'down'", "7 7 7 7 8", "");
+        scores("window = 3\nmin_deviation = 0.25", "7 7 7 7 8", &row("4.0", "0.25"));
+        scores("window = 3\nmin_deviation = 0.5", "7 7 7 7 8", "");
+    }
+
+    #[test]
+    fn all_records_say_whether_they_are_anomalies() {
+        let expected = "
+            10 sensor=a x=1.0 value=1.0 mean=null deviation=null z=null baseline_from=null baseline_until=null baseline_count=0 anomaly=false made_from=in[0]@0
+            20 sensor=a x=NaN value=null mean=1.0 deviation=0.0 z=null baseline_from=10 baseline_until=10 baseline_count=1 anomaly=false made_from=in[0]@1
+            30 sensor=a x=3.0 value=3.0 mean=1.0 deviation=0.0 z=null baseline_from=10 baseline_until=10 baseline_count=1 anomaly=false made_from=in[0]@2
+            40 sensor=a x=-9.0 value=-9.0 mean=2.0 deviation=1.0 z=-11.0 baseline_from=10 baseline_until=30 baseline_count=2 anomaly=true made_from=in[0]@3";
+        scores("warmup = 2\nemit = 'all'\nnan = 'skip'", "1 NaN 3 -9", &expected.replace("x=NaN", "x=\"NaN\""));
+        scores("", "1 inf", "rejected: 20 reason=`x`_is_inf,_where_a_finite_number_is_needed");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (setting, says) in [
+            ("field = 'y'", "field: no field `y` comes in (did you mean `x`?)"),
+            ("field = 'name'", "field: field `name` is text, this needs `int`, `float`"),
+            ("window = 1", "window: 1 value has no deviation (take two or more)"),
+            (
+                "window = 5\nrobust = {}",
+                "robust: `window` and `robust` are two baselines (one of `window`, `ewma`, `robust`)",
+            ),
+            (
+                "ewma = {}",
+                "ewma: an EWMA forgets either by count or by time (ewma = { alpha = 0.002 } or { half_life = \"10m\" })",
+            ),
+            ("ewma = { alpha = 2.0 }", "ewma.alpha: the weight of a new value lies between 0 and 1"),
+            ("window = 5\nwarmup = 6", "warmup: a window of 5 values never has 6 (at most 5)"),
+            ("threshold = -3", "threshold: -3 is no threshold (a number above 0; `direction = \"down\"` looks below)"),
+            ("min_deviation = nan", "min_deviation: NaN is no deviation (0 or a number above it)"),
+            ("direction = 'upwards'", "direction: unknown variant `upwards`, expected one of `both`, `up`, `down`"),
+        ] {
+            let field = if setting.starts_with("field") { "" } else { "field = 'x'\n" };
+            let config = format!("kind = 'zscore'\nkey = 'x'\n{field}{setting}");
+            assert_eq!(faults(&registry(), &config, "x:float name:text"), says, "{setting}");
+        }
+    }
 }
