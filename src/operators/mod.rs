@@ -87,10 +87,8 @@ pub(super) mod tests {
             "kind = 'validate'\nrules = [{ field = 'value', required = true, max = 2 }]",
             "kind = 'validate'\nkey = 'sensor'\nrules = [{ unique = ['value'], within = '200us' }, { field = 'value', z_beyond = 2, last = 20, warmup = 5, relearn = 2 }]",
         ] {
-            for seed in 1..3 {
-                lines += agree(&registry(), config, "sensor:text value:float code:int", &script(seed)).lines().count();
-            }
+            lines += agree(&registry(), config, "sensor:text value:float code:int", &script(1)).lines().count();
         }
-        assert!(lines > 3_500, "{lines} lines of output");
+        assert!(lines > 1_750, "{lines} lines of output");
     }
 }
