@@ -9,6 +9,7 @@ pub mod formats;
 pub mod job;
 pub mod key;
 pub mod operator;
+pub mod operators;
 pub mod origin;
 pub mod registry;
 pub mod schema;

@@ -10,8 +10,10 @@
 
 pub mod keyed;
 mod outputs;
+mod settings;
 
 pub use outputs::{Derived, Outputs, Ports, StepNames};
+pub use settings::{Emit, Nan, Span};
 
 use crate::batch::Batch;
 use crate::expression::Expression;
