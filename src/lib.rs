@@ -8,6 +8,7 @@ pub mod fault;
 pub mod formats;
 pub mod key;
 pub mod operator;
+pub mod operators;
 pub mod origin;
 pub mod registry;
 pub mod schema;
