@@ -6,6 +6,7 @@ pub mod engine;
 pub mod expression;
 pub mod fault;
 pub mod formats;
+pub mod job;
 pub mod key;
 pub mod operator;
 pub mod operators;

@@ -8,6 +8,21 @@
 //! Timely's time is the **epoch**, minted at the sources; event time travels as data. A [`driver::Driver`] runs one
 //! operator on one worker and knows nothing of timely; everything else here moves data between handles and drivers.
 
+mod decode;
 pub mod driver;
+mod intake;
+pub mod metrics;
+mod mount;
 mod order;
+mod outlet;
+mod parcel;
+mod partitions;
+mod render;
+mod shared;
 mod split;
+mod stamp;
+mod start;
+pub mod wall;
+
+pub use partitions::Standing;
+pub use start::{Job, Status, start};

@@ -287,6 +287,10 @@ mod tests {
         (0..300).for_each(|_| seen[random.pick(3) as usize] += 1);
         assert!(seen.iter().all(|count| *count > 60), "{seen:?}");
         assert_eq!(random.pick(1), 0);
+        // Scaling 2^64 numbers to three quarters of them without rejection would give every third one twice the share.
+        let mut thirds = [0; 3];
+        (0..3_000).for_each(|_| thirds[(random.pick(3 << 62) % 3) as usize] += 1);
+        assert!(thirds.iter().all(|count| (850..1150).contains(count)), "{thirds:?}");
         let mut again: Random = postcard::from_bytes(&postcard::to_stdvec(&random).unwrap()).unwrap();
         assert_eq!(again.next_u64(), random.next_u64());
     }

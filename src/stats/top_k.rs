@@ -49,9 +49,9 @@ pub struct TopK {
     floor: u64,
     entries: Vec<Heavy>,
     index: Index,
-    /// Entries as a heap with the one that ranks last at the root; empty until the first key must go. The counts in it
-    /// may be out of date, and then are too low: adding to a key that is held need not touch the heap, and whoever
-    /// looks for the last brings the root up to date first.
+    /// Entries as a heap with the one that ranks last at the root; empty until the first key must go, after which
+    /// entries are only ever replaced. The counts in it may be out of date, and then are too low: adding to a key that
+    /// is held need not touch the heap, and whoever looks for the last brings the root up to date first.
     heap: Vec<(u64, u32)>,
 }
 
@@ -178,8 +178,6 @@ impl TopK {
         let at = self.entries.len();
         self.entries.push(heavy);
         self.index.insert(at, &self.entries);
-        // A heap that was built must hold all entries; the next one who needs it builds it anew.
-        self.heap.clear();
     }
 
     fn replace_last(&mut self, key: &[u8], weight: u64) {
