@@ -1,6 +1,6 @@
 //! The operators that come with Eagre, one file each: manual at its head, configuration, state, code, tests.
 
-// pub mod aggregate;
+pub mod aggregate;
 pub mod filter;
 pub mod novelty;
 pub mod refractory;
@@ -14,7 +14,7 @@ use crate::registry::Registry;
 /// Adds all of them to a registry.
 pub fn standard(registry: Registry) -> Registry {
     registry
-        // .operator::<aggregate::Aggregate>()
+        .operator::<aggregate::Aggregate>()
         .operator::<filter::Filter>()
         .operator::<novelty::Novelty>()
         .operator::<refractory::Refractory>()
