@@ -11,6 +11,7 @@ pub mod registry;
 pub mod schema;
 pub mod sink;
 pub mod source;
+pub mod sources;
 
 pub mod time;
 pub mod value;

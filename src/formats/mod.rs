@@ -4,6 +4,13 @@
 //! anywhere: decoding is a pure function of the frame, so that chunks of one partition are decoded by many threads and
 //! put back in their order. What cannot be decoded is kept as [`Bad`] with the reason.
 
+pub mod csv;
+pub mod json;
+pub mod parquet;
+pub(crate) mod table;
+
+pub(crate) use table::{bad, only_bad};
+
 use crate::schema::{Field, Kind, Schema};
 use crate::time::EventTime;
 use arrow::array::ArrayRef;
