@@ -6,7 +6,9 @@ use crate::key::Keys;
 use crate::origin::Origin;
 use crate::schema::{Kind, SYSTEM, Schema};
 use crate::time::{self, EventTime};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use std::fmt::Write;
@@ -250,7 +252,12 @@ mod tests {
 
     fn batch() -> Batch {
         let schema = Schema::new([Field::new("sensor", Kind::Text), Field::new("value", Kind::Float)]);
-        let head = Head { times: vec![3, 1, 2], origins: vec![0, 0, 1], sequences: vec![7, 8, 1], stamps: vec![None, Some(2), None] };
+        let head = Head {
+            times: vec![3, 1, 2],
+            origins: vec![0, 0, 1],
+            sequences: vec![7, 8, 1],
+            stamps: vec![None, Some(2), None],
+        };
         let sensor = Arc::new(StringArray::from(vec![Some("a\"b"), None, Some("c")])) as ArrayRef;
         Batch::new(&schema, head, vec![sensor, Arc::new(Float64Array::from(vec![1.0, f64::NAN, 1e300]))])
     }
@@ -275,7 +282,10 @@ mod tests {
     #[test]
     fn rows_read_as_json() {
         let rows: Vec<String> = (0..3).map(|row| batch().row_json(row)).collect();
-        assert_eq!(rows, [r#"{"sensor":"a\"b","value":1.0}"#, r#"{"sensor":null,"value":"NaN"}"#, r#"{"sensor":"c","value":1e300}"#]);
+        assert_eq!(
+            rows,
+            [r#"{"sensor":"a\"b","value":1.0}"#, r#"{"sensor":null,"value":"NaN"}"#, r#"{"sensor":"c","value":1e300}"#]
+        );
         for row in rows {
             serde_json::from_str::<serde_json::Value>(&row).expect("JSON");
         }

@@ -148,7 +148,9 @@ fn check(expression: &Expr, text: &str, at: &str) -> Result<BTreeSet<String>, Fa
             }
             Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
                 let said = format!("`{node}` looks at many rows");
-                fault.get_or_insert_with(|| Fault::at(at, said).help("an expression sees one row; use a step of kind `aggregate`"));
+                fault.get_or_insert_with(|| {
+                    Fault::at(at, said).help("an expression sees one row; use a step of kind `aggregate`")
+                });
             }
             _ => {}
         }
@@ -176,12 +178,18 @@ fn explain(error: &DataFusionError, text: &str, schema: &Schema, at: &str) -> Fa
 /// The first line of a message, without the names of DataFusion's rooms before it.
 fn tidy(message: &str) -> String {
     let mut line = message.lines().next().unwrap_or_default();
-    for prefix in ["Schema error: ", "SQL error: ", "Error during planning: ", "Arrow error: ", "Execution error: ", "ParserError("] {
+    for prefix in [
+        "Schema error: ",
+        "SQL error: ",
+        "Error during planning: ",
+        "Arrow error: ",
+        "Execution error: ",
+        "ParserError(",
+    ] {
         line = line.strip_prefix(prefix).unwrap_or(line);
     }
     line.trim_matches(['"', ')', '(']).to_owned()
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -192,7 +200,8 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     fn batch() -> (Schema, Batch) {
-        let schema = Schema::new([Field::new("a", Kind::Int), Field::new("B", Kind::Int), Field::new("region", Kind::Text)]);
+        let schema =
+            Schema::new([Field::new("a", Kind::Int), Field::new("B", Kind::Int), Field::new("region", Kind::Text)]);
         let head = Head { times: vec![1, 2, 3], origins: vec![0; 3], sequences: vec![0, 1, 2], stamps: vec![] };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![6, 7, 8])),
@@ -221,7 +230,8 @@ mod tests {
     #[test]
     fn a_row_that_fails_costs_that_row() {
         let (schema, batch) = batch();
-        let Evaluated { values, failed } = Expression::plan("a / B", &schema, "derive").expect("planned").evaluate(&batch);
+        let Evaluated { values, failed } =
+            Expression::plan("a / B", &schema, "derive").expect("planned").evaluate(&batch);
         let values = values.as_primitive::<Int64Type>();
         assert_eq!(values.iter().collect::<Vec<_>>(), [Some(3), None, None]);
         assert_eq!(failed.len(), 1);

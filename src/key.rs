@@ -5,9 +5,12 @@
 //! stored state stays where it is), `key group = hash % 4096`, and a worker owns a range of key groups.
 
 use crate::schema::Kind;
-use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder};
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+};
 use arrow::array::{TimestampMicrosecondBuilder, make_builder};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many key groups there are; fixed for ever, because state is stored by them.
@@ -35,7 +38,7 @@ const TEXT: u8 = 5;
 const TIME: u8 = 6;
 
 /// The keys of the rows of one batch, with their hashes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     bytes: Vec<u8>,
     ends: Vec<u32>,
@@ -45,7 +48,11 @@ pub struct Keys {
 impl Keys {
     /// The keys that these columns make, row by row. O(bytes).
     pub fn of(columns: &[ArrayRef], rows: usize) -> Keys {
-        let mut keys = Keys { bytes: Vec::with_capacity(rows * 16), ends: Vec::with_capacity(rows), hashes: Vec::with_capacity(rows) };
+        let mut keys = Keys {
+            bytes: Vec::with_capacity(rows * 16),
+            ends: Vec::with_capacity(rows),
+            hashes: Vec::with_capacity(rows),
+        };
         match columns {
             [text] if text.data_type() == &DataType::Utf8 => keys.encode_text(text),
             _ => keys.encode(columns, rows),
@@ -81,11 +88,26 @@ impl Keys {
 
     /// The keys of some rows, in that order.
     pub fn take(&self, rows: &[u32]) -> Keys {
-        let mut taken = Keys { bytes: Vec::with_capacity(rows.len() * 16), ends: Vec::with_capacity(rows.len()), hashes: Vec::with_capacity(rows.len()) };
+        let mut taken = Keys {
+            bytes: Vec::with_capacity(rows.len() * 16),
+            ends: Vec::with_capacity(rows.len()),
+            hashes: Vec::with_capacity(rows.len()),
+        };
         for row in rows {
             taken.bytes.extend_from_slice(self.key(*row as usize));
             taken.ends.push(taken.bytes.len() as u32);
             taken.hashes.push(self.hashes[*row as usize]);
+        }
+        taken
+    }
+
+    /// The keys of rows of several batches: `places` are pairs of batch and row.
+    pub fn interleave(all: &[&Keys], places: &[(usize, usize)]) -> Keys {
+        let mut taken = Keys::default();
+        for (batch, row) in places {
+            taken.bytes.extend_from_slice(all[*batch].key(*row));
+            taken.ends.push(taken.bytes.len() as u32);
+            taken.hashes.push(all[*batch].hashes[*row]);
         }
         taken
     }
@@ -154,7 +176,9 @@ fn encode_value(bytes: &mut Vec<u8>, column: &ArrayRef, row: usize, last: bool) 
     match column.data_type() {
         DataType::Boolean => bytes.push(if column.as_boolean().value(row) { TRUE } else { FALSE }),
         DataType::Int64 => encode_int(bytes, INT, column.as_primitive::<Int64Type>().value(row)),
-        DataType::Timestamp(..) => encode_int(bytes, TIME, column.as_primitive::<TimestampMicrosecondType>().value(row)),
+        DataType::Timestamp(..) => {
+            encode_int(bytes, TIME, column.as_primitive::<TimestampMicrosecondType>().value(row))
+        }
         DataType::Float64 => {
             bytes.push(FLOAT);
             bytes.extend_from_slice(&order_float(column.as_primitive::<Float64Type>().value(row)).to_be_bytes());
@@ -226,7 +250,9 @@ fn decode_value<'a>(key: &'a [u8], kind: Kind, last: bool, builder: &mut dyn Arr
     match kind {
         Kind::Bool => builder_of::<BooleanBuilder>(any).append_option((!null).then_some(*tag == TRUE)),
         Kind::Int => builder_of::<Int64Builder>(any).append_option((!null).then(|| (number() ^ 1 << 63) as i64)),
-        Kind::Time => builder_of::<TimestampMicrosecondBuilder>(any).append_option((!null).then(|| (number() ^ 1 << 63) as i64)),
+        Kind::Time => {
+            builder_of::<TimestampMicrosecondBuilder>(any).append_option((!null).then(|| (number() ^ 1 << 63) as i64))
+        }
         Kind::Float => builder_of::<Float64Builder>(any).append_option((!null).then(|| restore_float(number()))),
         Kind::Text if null => builder_of::<StringBuilder>(any).append_null(),
         Kind::Text => {

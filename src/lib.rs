@@ -1,9 +1,12 @@
 //! Eagre: streaming analytics on timely dataflow.
 
 pub mod batch;
+pub mod check;
+pub mod engine;
 pub mod expression;
 pub mod fault;
 pub mod formats;
+pub mod job;
 pub mod key;
 pub mod operator;
 pub mod origin;
@@ -12,6 +15,6 @@ pub mod schema;
 pub mod sink;
 pub mod source;
 pub mod sources;
-
+pub mod stats;
 pub mod time;
 pub mod value;

@@ -1,1 +1,3 @@
-fn main(){}
+//! The program `eagre`.
+
+fn main() {}

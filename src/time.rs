@@ -75,7 +75,8 @@ impl Interval {
     /// assert!(Interval::parse("10 parsecs").is_err());
     /// ```
     pub fn parse(text: &str) -> Result<Interval, String> {
-        let wrong = || format!("`{text}` is not an interval; write for example \"250ms\", \"10s\", \"5m\", \"1h\" or \"2d\"");
+        let wrong =
+            || format!("`{text}` is not an interval; write for example \"250ms\", \"10s\", \"5m\", \"1h\" or \"2d\"");
         let mut rest = text.trim();
         if rest == "0" {
             return Ok(Interval::ZERO);
@@ -204,7 +205,9 @@ mod tests {
 
     #[test]
     fn intervals_read_and_write() {
-        for (text, micros) in [("250ms", 250_000), ("1.5s", 1_500_000), ("2m30s", 150_000_000), ("0", 0), ("1d", 86_400_000_000)] {
+        for (text, micros) in
+            [("250ms", 250_000), ("1.5s", 1_500_000), ("2m30s", 150_000_000), ("0", 0), ("1d", 86_400_000_000)]
+        {
             assert_eq!(Interval::parse(text).map(Interval::micros), Ok(micros), "{text}");
         }
         for text in ["", "10", "s", "10x", "1..2s", "-5s", "999999d"] {

@@ -4,7 +4,9 @@ use crate::batch::Batch;
 use crate::origin::Origin;
 use crate::schema::Kind;
 use crate::time::EventTime;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use std::sync::Arc;
 
@@ -88,7 +90,8 @@ impl<'a> Row<'a> {
     /// The text in a field.
     pub fn text(&self, field: usize) -> Option<&'a str> {
         let column = self.batch.column(field);
-        (column.data_type() == &DataType::Utf8 && !column.is_null(self.row)).then(|| column.as_string::<i32>().value(self.row))
+        (column.data_type() == &DataType::Utf8 && !column.is_null(self.row))
+            .then(|| column.as_string::<i32>().value(self.row))
     }
 
     /// The value of a field.

@@ -88,7 +88,8 @@ impl Decoder for CsvDecoder {
 /// Whether a header line names all wanted columns once; the error says which one it does not, and the nearest that it has.
 pub fn check_header(line: &[u8], delimiter: u8, wanted: &Wanted) -> Result<(), String> {
     let text = std::str::from_utf8(without_end(line)).map_err(|_| format!("header: {}", not_utf8(line)))?;
-    let names: Result<Vec<Cow<'_, str>>, String> = Cells::new(text, delimiter).map(|cell| cell.map(|c| c.text)).collect();
+    let names: Result<Vec<Cow<'_, str>>, String> =
+        Cells::new(text, delimiter).map(|cell| cell.map(|c| c.text)).collect();
     let names = names.map_err(|wrong| format!("header: {wrong}"))?;
     let table = Table::new(wanted);
     for name in table.names() {
@@ -203,7 +204,9 @@ impl<'a> Cells<'a> {
         self.rest = match after.as_bytes().first() {
             None => None,
             Some(byte) if *byte == self.delimiter => Some(&after[1..]),
-            Some(_) => return Err(format!("cell {}: found text behind the closing quote, wanted a delimiter", self.count)),
+            Some(_) => {
+                return Err(format!("cell {}: found text behind the closing quote, wanted a delimiter", self.count));
+            }
         };
         let text = if escapes { Cow::Owned(rest[..end].replace("\"\"", "\"")) } else { Cow::Borrowed(&rest[..end]) };
         Ok(Cell { text, quoted: true })
@@ -240,7 +243,8 @@ fn found<'a>(written: Written, cell: &'a Cell<'_>) -> Found<'a> {
     match (written.kind, written.unit) {
         (Kind::Bool, _) if trimmed.eq_ignore_ascii_case("true") => Found::Bool(true),
         (Kind::Bool, _) if trimmed.eq_ignore_ascii_case("false") => Found::Bool(false),
-        (Kind::Int | Kind::Float, _) | (Kind::Time, TimeUnit::Seconds | TimeUnit::Millis | TimeUnit::Micros | TimeUnit::Nanos) => {
+        (Kind::Int | Kind::Float, _)
+        | (Kind::Time, TimeUnit::Seconds | TimeUnit::Millis | TimeUnit::Micros | TimeUnit::Nanos) => {
             number(trimmed).unwrap_or(Found::Text(text))
         }
         _ => Found::Text(text),
@@ -271,7 +275,12 @@ mod tests {
     fn check(text: &[u8], expected: &str) {
         let wanted = wanted();
         let frames = Frames { bytes: text.to_vec(), layout: Layout::Lines { at: 0 } };
-        assert_eq!(text_of(&wanted, CsvDecoder::new(&wanted, b',').decode(&frames)), expected, "{}", String::from_utf8_lossy(text));
+        assert_eq!(
+            text_of(&wanted, CsvDecoder::new(&wanted, b',').decode(&frames)),
+            expected,
+            "{}",
+            String::from_utf8_lossy(text)
+        );
     }
 
     #[test]

@@ -61,7 +61,14 @@ impl JsonDecoder {
 
     /// One record of the frame; `whole` is all of the frame where it is UTF-8.
     #[inline]
-    fn record(&mut self, bytes: &[u8], whole: Option<&str>, at: Range<usize>, sequence: i64, envelope: Option<EventTime>) {
+    fn record(
+        &mut self,
+        bytes: &[u8],
+        whole: Option<&str>,
+        at: Range<usize>,
+        sequence: i64,
+        envelope: Option<EventTime>,
+    ) {
         let payload = &bytes[at.clone()];
         let text = match whole {
             // A message may end in the middle of a character that the next one completes: neither is text then.
@@ -259,7 +266,11 @@ mod tests {
         let line = format!("{{\"t\":0,{field}}}");
         let text = decode(&usual(), line.as_bytes());
         let text = text.trim_start_matches("1000 ").trim_start_matches("1970-01-01T00:00:00Z ").trim_end();
-        let short = text.replace("\"b\":null", "").replace("\"i\":null", "").replace("\"f\":null", "").replace("\"s\":null", "");
+        let short = text
+            .replace("\"b\":null", "")
+            .replace("\"i\":null", "")
+            .replace("\"f\":null", "")
+            .replace("\"s\":null", "");
         let short = if text.starts_with('{') { short.replace(",", "") } else { text.to_owned() };
         assert_eq!(short, expected, "{line}");
     }
@@ -274,7 +285,10 @@ mod tests {
         check(r#""i":1e3"#, r#"{"i":1000}"#);
         check(r#""i":1.5"#, "! field `i`: found number 1.5, wanted int, column 14");
         check(r#""i":9223372036854775807"#, r#"{"i":9223372036854775807}"#);
-        check(r#""i":9223372036854775808"#, "! field `i`: found number 9.223372036854776e18, wanted int of 64 bits, column 30");
+        check(
+            r#""i":9223372036854775808"#,
+            "! field `i`: found number 9.223372036854776e18, wanted int of 64 bits, column 30",
+        );
         check(r#""i":1e17"#, "! field `i`: found number 1e17, wanted int of 64 bits, column 15");
         check(r#""i":"7""#, "! field `i`: found text \"7\", wanted int, column 14");
         check(r#""f":3"#, r#"{"f":3.0}"#);
@@ -299,7 +313,10 @@ mod tests {
     fn what_is_not_json_says_so() {
         for word in ["NaN", "Infinity", "-Infinity", "-NaN", "nan"] {
             let text = decode(&usual(), format!("{{\"t\":0,\"f\":{word}}}").as_bytes());
-            assert!(text.contains("not JSON: found NaN or Infinity, wanted a number or null, column 1"), "{word}: {text}");
+            assert!(
+                text.contains("not JSON: found NaN or Infinity, wanted a number or null, column 1"),
+                "{word}: {text}"
+            );
         }
         let cases: [(&[u8], &str); 9] = [
             (b"hello", "1000 ! not JSON: expected value, column 1\n"),
@@ -313,7 +330,12 @@ mod tests {
             (b"{\"t\":0,\"s\":\"\xff\"}", "1000 ! not UTF-8: found byte 0xff, column 13; wanted text in UTF-8\n"),
         ];
         for (line, expected) in cases {
-            assert_eq!(decode(&usual(), line), expected.replace("column 0", "column 1"), "{}", String::from_utf8_lossy(line));
+            assert_eq!(
+                decode(&usual(), line),
+                expected.replace("column 0", "column 1"),
+                "{}",
+                String::from_utf8_lossy(line)
+            );
         }
     }
 
@@ -351,28 +373,61 @@ mod tests {
             ("time(us)", "1", "1970-01-01T00:00:00.000001Z {}"),
             ("time(ns)", "1999", "1970-01-01T00:00:00.000001Z {}"),
             ("time", "\"2026-01-01T01:00:00+01:00\"", "2026-01-01T00:00:00Z {}"),
-            ("time", "5", "! field `t`: found number 5, wanted time as text such as \"2026-01-31T12:00:00Z\", column 6"),
-            ("time", "\"soon\"", "! field `t`: found text \"soon\", wanted time as text such as \"2026-01-31T12:00:00Z\", column 11"),
-            ("time(ms)", "\"5\"", "! field `t`: found text \"5\", wanted time as a number of milliseconds, of the years 1 to 9999, column 8"),
-            ("time(s)", "1767225600407", "! field `t`: found number 1767225600407, wanted time as a number of seconds, of the years 1 to 9999, column 18"),
-            ("time(s)", "1e300", "! field `t`: found number 1e300, wanted time as a number of seconds, of the years 1 to 9999, column 10"),
+            (
+                "time",
+                "5",
+                "! field `t`: found number 5, wanted time as text such as \"2026-01-31T12:00:00Z\", column 6",
+            ),
+            (
+                "time",
+                "\"soon\"",
+                "! field `t`: found text \"soon\", wanted time as text such as \"2026-01-31T12:00:00Z\", column 11",
+            ),
+            (
+                "time(ms)",
+                "\"5\"",
+                "! field `t`: found text \"5\", wanted time as a number of milliseconds, of the years 1 to 9999, column 8",
+            ),
+            (
+                "time(s)",
+                "1767225600407",
+                "! field `t`: found number 1767225600407, wanted time as a number of seconds, of the years 1 to 9999, column 18",
+            ),
+            (
+                "time(s)",
+                "1e300",
+                "! field `t`: found number 1e300, wanted time as a number of seconds, of the years 1 to 9999, column 10",
+            ),
             ("time(ms)", "null", "! field `t`: found null, wanted the event time, column 9"),
         ] {
             let mut wanted = wanted(&format!("t='{kind}'"), "t");
             wanted.schema = wanted.schema.filtered(|_| false);
             wanted.written.clear();
-            assert_eq!(decode(&wanted, format!("{{\"t\":{value}}}").as_bytes()), format!("1000 {expected}\n"), "{kind} {value}");
+            assert_eq!(
+                decode(&wanted, format!("{{\"t\":{value}}}").as_bytes()),
+                format!("1000 {expected}\n"),
+                "{kind} {value}"
+            );
         }
         assert_eq!(decode(&usual(), b"{\"s\":\"a\"}"), "1000 ! no field `t`, which is the event time\n");
         let both = wanted("t='time(ms)'", "t");
-        assert_eq!(decode(&both, b"{\"t\":1}\n{}\n"), "1000 1970-01-01T00:00:00.001Z {\"t\":\"1970-01-01T00:00:00.001Z\"}\n1008 ! no field `t`, which is the event time\n");
+        assert_eq!(
+            decode(&both, b"{\"t\":1}\n{}\n"),
+            "1000 1970-01-01T00:00:00.001Z {\"t\":\"1970-01-01T00:00:00.001Z\"}\n1008 ! no field `t`, which is the event time\n"
+        );
     }
 
     #[test]
     fn messages_have_envelopes() {
         let wanted = wanted("s='text'", "");
-        let parts: [(&[u8], i64, bool); 6] =
-            [(b"{\"s\":\"a\"}", 5, false), (b"", 6, true), (b"", 7, false), (b"\xc3", 8, false), (b"\xa9", 9, false), (b"{\n\"s\":5}", -1, false)];
+        let parts: [(&[u8], i64, bool); 6] = [
+            (b"{\"s\":\"a\"}", 5, false),
+            (b"", 6, true),
+            (b"", 7, false),
+            (b"\xc3", 8, false),
+            (b"\xa9", 9, false),
+            (b"{\n\"s\":5}", -1, false),
+        ];
         let mut messages = Messages::default();
         let mut bytes = Vec::new();
         for (i, (payload, time, absent)) in parts.into_iter().enumerate() {

@@ -197,7 +197,11 @@ impl<'de> Deserialize<'de> for Written {
         found.ok_or_else(|| {
             let names: Vec<&str> = FIELD_KINDS.iter().map(|(name, _)| *name).collect();
             let near = crate::fault::nearest(&text, names.iter().copied()).map(|n| format!(", did you mean `{n}`?"));
-            serde::de::Error::custom(format!("`{text}` is no kind of field{}; one of {}", near.unwrap_or_default(), crate::fault::list(&names)))
+            serde::de::Error::custom(format!(
+                "`{text}` is no kind of field{}; one of {}",
+                near.unwrap_or_default(),
+                crate::fault::list(&names)
+            ))
         })
     }
 }

@@ -75,7 +75,8 @@ fn open(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, Failure> {
 }
 
 fn broken(error: &parquet::errors::ParquetError) -> Failure {
-    Failure::new(format!("not a whole Parquet file: {error}")).help("write it again: a Parquet file is read from its end")
+    Failure::new(format!("not a whole Parquet file: {error}"))
+        .help("write it again: a Parquet file is read from its end")
 }
 
 fn offered(schema: &SchemaRef) -> Schema {
@@ -189,7 +190,8 @@ fn note_misfits(name: &str, kind: Kind, from: &ArrayRef, to: &ArrayRef, misfits:
 
 /// A column as its field's kind has it; null where a value does not fit.
 fn cast(from: &ArrayRef, written: Written) -> Result<ArrayRef, Failure> {
-    let to = |to: &DataType| compute::cast_with_options(from, to, &CastOptions { safe: true, ..CastOptions::default() });
+    let to =
+        |to: &DataType| compute::cast_with_options(from, to, &CastOptions { safe: true, ..CastOptions::default() });
     if written.kind != Kind::Time {
         return Ok(to(&written.kind.arrow())?);
     }
@@ -199,7 +201,8 @@ fn cast(from: &ArrayRef, written: Written) -> Result<ArrayRef, Failure> {
         }
         (Some(Kind::Float), _) => {
             let scale = written.unit.micros(1).map_or(1e-3, |micros| micros as f64);
-            let micros = |number: f64| Some((number * scale).round()).filter(|m| m.abs() < 9e18).map(|m| m as EventTime);
+            let micros =
+                |number: f64| Some((number * scale).round()).filter(|m| m.abs() < 9e18).map(|m| m as EventTime);
             to(&DataType::Float64)?.as_primitive::<Float64Type>().unary_opt(micros)
         }
         (Some(Kind::Text), _) => {
@@ -207,9 +210,9 @@ fn cast(from: &ArrayRef, written: Written) -> Result<ArrayRef, Failure> {
             texts.as_string::<i32>().iter().map(|text| text.and_then(|t| time::parse(t).ok())).collect()
         }
         // Only the label of the zone changes: the numbers count from 1970 UTC whatever it says.
-        (_, DataType::Timestamp(_, zone)) => {
-            to(&DataType::Timestamp(ArrowUnit::Microsecond, zone.clone()))?.as_primitive::<TimestampMicrosecondType>().clone()
-        }
+        (_, DataType::Timestamp(_, zone)) => to(&DataType::Timestamp(ArrowUnit::Microsecond, zone.clone()))?
+            .as_primitive::<TimestampMicrosecondType>()
+            .clone(),
         _ => to(&DataType::Timestamp(ArrowUnit::Microsecond, None))?.as_primitive::<TimestampMicrosecondType>().clone(),
     };
     Ok(Arc::new(times.with_timezone("UTC")))
@@ -219,13 +222,17 @@ fn cast(from: &ArrayRef, written: Written) -> Result<ArrayRef, Failure> {
 mod tests {
     use super::*;
     use crate::formats::table::text_of;
-    use arrow::array::{Date32Array, Float32Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, UInt64Array};
+    use arrow::array::{
+        Date32Array, Float32Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, UInt64Array,
+    };
     use parquet::arrow::ArrowWriter;
 
     fn file(columns: Vec<(&str, ArrayRef)>) -> File {
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).expect("columns");
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).expect("columns");
         let file = tempfile::tempfile().expect("a temporary file");
-        let mut writer = ArrowWriter::try_new(file.try_clone().expect("a file"), batch.schema(), None).expect("a writer");
+        let mut writer =
+            ArrowWriter::try_new(file.try_clone().expect("a file"), batch.schema(), None).expect("a writer");
         writer.write(&batch).expect("a written batch");
         writer.close().expect("a closed file");
         file
@@ -247,7 +254,11 @@ mod tests {
     fn wanted(fields: &str, event_time: &str) -> Wanted {
         let fields: crate::formats::Fields = toml::from_str(fields).expect("fields");
         let schema = fields.schema();
-        Wanted { written: fields.written(&schema), event_time: TimeFrom::Field(event_time.into(), fields.0[event_time]), schema }
+        Wanted {
+            written: fields.written(&schema),
+            event_time: TimeFrom::Field(event_time.into(), fields.0[event_time]),
+            schema,
+        }
     }
 
     fn check(fields: &str, event_time: &str, from: i64, expected: &str) {

@@ -140,9 +140,10 @@ impl Table {
     #[inline]
     pub(crate) fn commit(&mut self, sequence: i64, envelope: Option<EventTime>) -> Result<(), String> {
         let time = match self.event_time {
-            Some(field) => {
-                self.time.take().ok_or_else(|| format!("no field `{}`, which is the event time", self.fields[field].name))?
-            }
+            Some(field) => self
+                .time
+                .take()
+                .ok_or_else(|| format!("no field `{}`, which is the event time", self.fields[field].name))?,
             None => envelope.filter(|t| (0..=*TIMES.end()).contains(t)).ok_or("the message has no timestamp")?,
         };
         for field in &self.fields {

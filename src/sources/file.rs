@@ -175,7 +175,9 @@ impl FileSource {
         let format = self.known_format().map_err(wrong)?;
         let schema = self.schema(format).map_err(wrong)?;
         let lines = match format {
-            Format::Csv => Lines::Csv { delimiter: self.delimiter_byte().map_err(wrong)?, columns: self.columns.clone() },
+            Format::Csv => {
+                Lines::Csv { delimiter: self.delimiter_byte().map_err(wrong)?, columns: self.columns.clone() }
+            }
             Format::Json | Format::Parquet => Lines::Json,
         };
         let settings = Settings {
@@ -201,12 +203,18 @@ impl FileSource {
 
     fn check_paths(&self, faults: &mut Vec<Fault>) {
         if self.path.0.is_empty() {
-            faults.push(Fault::at("path", "no path is given").help("write a file, a pattern such as \"data/*.jsonl\", or \"-\""));
+            faults.push(
+                Fault::at("path", "no path is given")
+                    .help("write a file, a pattern such as \"data/*.jsonl\", or \"-\""),
+            );
         }
         for path in self.path.0.iter().filter(|p| *p != STANDARD_INPUT) {
             if is_pattern(path) {
                 if let Err(error) = glob::Pattern::new(path) {
-                    faults.push(Fault::at("path", format!("`{path}` is no pattern: {} at character {}", error.msg, error.pos + 1)));
+                    faults.push(Fault::at(
+                        "path",
+                        format!("`{path}` is no pattern: {} at character {}", error.msg, error.pos + 1),
+                    ));
                 }
             } else if Path::new(path).is_dir() {
                 let fault = Fault::at("path", format!("`{path}` is a folder"));
@@ -247,14 +255,18 @@ impl FileSource {
     fn check_settings(&self, format: Format, faults: &mut Vec<Fault>) {
         if format != Format::Parquet && self.fields.as_ref().is_none_or(|fields| fields.0.is_empty()) {
             let fault = Fault::at("fields", "the fields of a record are not given");
-            faults.push(fault.help("write for example fields = { ts = \"time\", sensor = \"text\", value = \"float\" }"));
+            faults
+                .push(fault.help("write for example fields = { ts = \"time\", sensor = \"text\", value = \"float\" }"));
         }
         if self.line_bytes_max == 0 {
             faults.push(Fault::at("line_bytes_max", "no line fits into 0 bytes").help("the default is 33554432"));
         }
         if format == Format::Parquet {
             if self.path.0.iter().any(|p| p == STANDARD_INPUT) {
-                faults.push(Fault::at("path", "Parquet is read from its end, which standard input does not have").help("name a file"));
+                faults.push(
+                    Fault::at("path", "Parquet is read from its end, which standard input does not have")
+                        .help("name a file"),
+                );
             }
             if !matches!(self.compression, Compression::Auto | Compression::None) {
                 faults.push(Fault::at("compression", "Parquet is compressed inside").help("leave `compression` out"));
@@ -263,7 +275,11 @@ impl FileSource {
         if format == Format::Csv {
             self.check_csv(faults);
         } else {
-            let given = [("delimiter", self.delimiter.is_some()), ("header", !self.header), ("columns", !self.columns.is_empty())];
+            let given = [
+                ("delimiter", self.delimiter.is_some()),
+                ("header", !self.header),
+                ("columns", !self.columns.is_empty()),
+            ];
             for (name, _) in given.iter().filter(|(_, given)| *given) {
                 faults.push(Fault::at(name, format!("`{name}` is a setting of CSV, and these files are not")));
             }
@@ -275,7 +291,10 @@ impl FileSource {
             faults.push(fault);
         }
         if self.header && !self.columns.is_empty() {
-            faults.push(Fault::at("columns", "the header line names the columns").help("write header = false where there is none"));
+            faults.push(
+                Fault::at("columns", "the header line names the columns")
+                    .help("write header = false where there is none"),
+            );
         }
         if self.header {
             return;
@@ -288,7 +307,9 @@ impl FileSource {
         if columns.len() < self.columns.len() {
             faults.push(fault("two columns have one name".to_owned()));
         }
-        for name in self.fields.iter().flat_map(|fields| fields.0.keys()).filter(|name| !columns.contains(name.as_str())) {
+        for name in
+            self.fields.iter().flat_map(|fields| fields.0.keys()).filter(|name| !columns.contains(name.as_str()))
+        {
             faults.push(fault(format!("field `{name}` is none of the columns")));
         }
     }
@@ -298,7 +319,8 @@ impl FileSource {
         match self.delimiter {
             None => Ok(if tabs { b'\t' } else { b',' }),
             Some(c) if c.is_ascii() && !"\"\r\n".contains(c) => Ok(c as u8),
-            Some(c) => Err(Fault::at("delimiter", format!("{c:?} cannot lie between cells")).help("one ASCII character such as \",\" or \";\"")),
+            Some(c) => Err(Fault::at("delimiter", format!("{c:?} cannot lie between cells"))
+                .help("one ASCII character such as \",\" or \";\"")),
         }
     }
 
@@ -311,7 +333,8 @@ impl FileSource {
             return Err(Fault::at("fields", "the fields of a record are not given"));
         }
         let files = matching(&self.path.0).map_err(|failure| Fault::at("path", failure.message))?;
-        let mut wrong = Fault::at("fields", "there is no file yet whose columns could be offered").help("declare the fields");
+        let mut wrong =
+            Fault::at("fields", "there is no file yet whose columns could be offered").help("declare the fields");
         for path in files {
             let opened = File::open(&path).map_err(|error| Failure::new(error.to_string()));
             match opened.and_then(schema_of) {
@@ -328,7 +351,8 @@ impl FileSource {
             Some(Kind::Time) => {}
             Some(kind) => {
                 let written = if kind.is_number() { "time(ms)" } else { "time" };
-                let fault = fault(format!("field `{}` is of kind {kind}, and an event time is a time", self.event_time));
+                let fault =
+                    fault(format!("field `{}` is of kind {kind}, and an event time is a time", self.event_time));
                 faults.push(fault.help(format!("declare it in `fields` as {} = \"{written}\"", self.event_time)));
             }
             None => {
@@ -371,7 +395,10 @@ struct Settings {
 enum Lines {
     Json,
     /// `columns` are those of files without a header line.
-    Csv { delimiter: u8, columns: Vec<String> },
+    Csv {
+        delimiter: u8,
+        columns: Vec<String>,
+    },
 }
 
 struct FileFeed {
@@ -464,7 +491,8 @@ fn matching(patterns: &[String]) -> Result<Vec<String>, Failure> {
     for pattern in patterns {
         let mut found = Vec::new();
         if is_pattern(pattern) {
-            let paths = glob::glob(pattern).map_err(|e| Failure::new(format!("`{pattern}` is no pattern: {}", e.msg)))?;
+            let paths =
+                glob::glob(pattern).map_err(|e| Failure::new(format!("`{pattern}` is no pattern: {}", e.msg)))?;
             for path in paths {
                 let path = path.map_err(|error| Failure::new(error.to_string()))?;
                 if path.is_file() {
@@ -504,7 +532,8 @@ fn nearest_path(path: &str) -> Option<String> {
         {
             return Some(format!("did you mean `{}`?", folder.join(near).display()));
         }
-        let shown: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.starts_with('.')).take(NAMES_SHOWN_MAX).collect();
+        let shown: Vec<&str> =
+            names.iter().map(String::as_str).filter(|n| !n.starts_with('.')).take(NAMES_SHOWN_MAX).collect();
         return (!shown.is_empty()).then(|| format!("`{}` has {}", listed.display(), fault::list(&shown)));
     }
     None

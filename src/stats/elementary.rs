@@ -1,9 +1,9 @@
 //! `ln` and `exp` that give the same bits on every machine.
 //!
-//! Rust's `f64::ln` and `f64::exp` call the platform's mathematics library, and those differ in the last bit between systems
-//! and versions. A replay on another machine would then differ too. These two are made of `+ - * /` and integer operations on the
-//! bits, which IEEE 754 fixes. They are the algorithms of FreeBSD's msun (`e_log.c`, `e_exp.c`, Sun Microsystems 1993): error
-//! below 1 unit in the last place.
+//! Rust's `f64::ln` and `f64::exp` call the platform's mathematics library, and those differ in the last bit between
+//! systems and versions. A replay on another machine would then differ too. These two are made of `+ - * /` and integer
+//! operations on the bits, which IEEE 754 fixes. They are the algorithms of FreeBSD's msun (`e_log.c`, `e_exp.c`, Sun
+//! Microsystems 1993): error below 1 unit in the last place.
 
 const LN_2_HIGH: f64 = 0.6931471803691238;
 const LN_2_LOW: f64 = 1.9082149292705877e-10;

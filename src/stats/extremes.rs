@@ -1,11 +1,12 @@
 //! Minimum and maximum: of a sliding window, and of all the past.
 //!
-//! [`SlidingExtremes`] is a pair of monotone deques: a value stays only while no later one is at least as extreme, so the front is the extreme of the window. Amortised
-//! O(1) a value; on noise the deques hold some `ln n` values, on a ramp all `n`. [`Range`] is the least and the greatest value ever seen, and says how far
-//! outside of it a new value lies.
+//! [`SlidingExtremes`] is a pair of monotone deques: a value stays only while no later one is at least as extreme, so
+//! the front is the extreme of the window. Amortised O(1) a value; on noise the deques hold some `ln n` values, on a
+//! ramp all `n`. [`Range`] is the least and the greatest value ever seen, and says how far outside of it a new value
+//! lies.
 //!
-//! Guarantees: the answers are values that came, to the bit (minus zero becomes zero); NaN is refused and changes nothing; [`Range`] does not depend on
-//! the order, and merging ranges commutes and associates to the bit.
+//! Guarantees: the answers are values that came, to the bit (minus zero becomes zero); NaN is refused and changes
+//! nothing; [`Range`] does not depend on the order, and merging ranges commutes and associates to the bit.
 
 use std::collections::VecDeque;
 
@@ -113,8 +114,8 @@ impl Range {
 
     /// How far outside all the past `x` lies: 0 within it, else the distance to the nearer end, in widths of the range.
     ///
-    /// Where all the past is one value `c`, there is no width to measure by, and the distance is divided by the larger of `|c|` and itself: a graded
-    /// answer above 0 and at most 1. Nothing is new to an empty range, nor is NaN: 0.
+    /// Where all the past is one value `c`, there is no width to measure by, and the distance is divided by the larger
+    /// of `|c|` and itself: a graded answer above 0 and at most 1. Nothing is new to an empty range, nor is NaN: 0.
     pub fn novelty(&self, x: f64) -> f64 {
         let Some((low, high)) = self.bounds else { return 0.0 };
         let excess = if x < low {
@@ -183,7 +184,10 @@ mod tests {
         }
 
         #[test]
-        fn ranges_merge_in_any_order(values in prop::collection::vec(prop_oneof![-9.0..9.0_f64, Just(-0.0), Just(0.0)], 0..30), cut in 0_usize..30) {
+        fn ranges_merge_in_any_order(
+            values in prop::collection::vec(prop_oneof![-9.0..9.0_f64, Just(-0.0), Just(0.0)], 0..30),
+            cut in 0_usize..30,
+        ) {
             let range_of = |values: &[f64]| {
                 let mut range = Range::default();
                 values.iter().for_each(|x| assert!(range.push(*x)));

@@ -1,12 +1,14 @@
 //! How many different things: HyperLogLog.
 //!
-//! The first `precision` bits of a 64-bit hash choose one of `2^precision` registers; the register keeps the greatest number of leading zeros (plus one) seen in
-//! the rest (Flajolet, Fusy, Gandouet, Meunier 2007). The estimate is Ertl's improved raw estimator (O. Ertl: New cardinality estimation
-//! algorithms for HyperLogLog sketches, arXiv:1702.01284, algorithm 6): without bias from 0 to beyond 10^18, with no table and no switch between formulas. It covers
-//! what linear counting does for small numbers, and is made of `+ * / sqrt`.
+//! The first `precision` bits of a 64-bit hash choose one of `2^precision` registers; the register keeps the greatest
+//! number of leading zeros (plus one) seen in the rest (Flajolet, Fusy, Gandouet, Meunier 2007). The estimate is Ertl's
+//! improved raw estimator (O. Ertl: New cardinality estimation algorithms for HyperLogLog sketches, arXiv:1702.01284,
+//! algorithm 6): without bias from 0 to beyond 10^18, with no table and no switch between formulas. It covers what
+//! linear counting does for small numbers, and is made of `+ * / sqrt`.
 //!
-//! Guarantees: the state is a function of the *set* of hashes: order, repetition and merging leave no trace, down to the bytes. Standard error `1.04 / sqrt(2^precision)`:
-//! 1.6 % at the default of 12. Memory: 4 bytes for a register that was hit, at most `2^precision` bytes.
+//! Guarantees: the state is a function of the *set* of hashes: order, repetition and merging leave no trace, down to
+//! the bytes. Standard error `1.04 / sqrt(2^precision)`: 1.6 % at the default of 12. Memory: 4 bytes for a register
+//! that was hit, at most `2^precision` bytes.
 //!
 //! The caller hashes, with a hash whose bits are all good and never change: XXH3 of the value's bytes.
 
@@ -72,7 +74,8 @@ impl HyperLogLog {
         self.raise(index, rank as u8);
     }
 
-    /// Adds all that `other` holds. Where the precisions differ, both are folded to the lower one, which is what inserting the hashes at that precision would have given.
+    /// Adds all that `other` holds. Where the precisions differ, both are folded to the lower one, which is what
+    /// inserting the hashes at that precision would have given.
     pub fn merge(&mut self, other: &HyperLogLog) {
         if self.precision > other.precision {
             let ours = std::mem::replace(self, HyperLogLog::new(other.precision));
@@ -145,7 +148,8 @@ impl HyperLogLog {
     }
 }
 
-/// Index and rank of a register after the precision has fallen by `dropped` bits: those bits of the index are now the head of the rest that zeros are counted in.
+/// Index and rank of a register after the precision has fallen by `dropped` bits: those bits of the index are now the
+/// head of the rest that zeros are counted in.
 fn fold(index: u32, rank: u8, dropped: u32) -> (u32, u8) {
     let head = index & ((1 << dropped) - 1);
     let zeros = dropped - (u32::BITS - head.leading_zeros());
@@ -213,7 +217,8 @@ mod tests {
         assert!(sketch_of(4, &full).estimate() > 1e18);
     }
 
-    /// For many sizes and seeds: each error below 3 sigma but for the few that chance allows, and no bias over the seeds.
+    /// For many sizes and seeds: each error below 3 sigma but for the few that chance allows, and no bias over the
+    /// seeds.
     #[test]
     fn error_is_the_one_promised() {
         for (precision, seeds) in [(6, 120), (12, 60), (14, 12)] {
@@ -245,7 +250,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_function_of_the_set(seed: u64, n in 0_usize..3_000, cut in 0_usize..3_000, precision in 4_u8..=14, lower in 0_u8..=6) {
+        fn a_function_of_the_set(
+            seed: u64,
+            n in 0_usize..3_000,
+            cut in 0_usize..3_000,
+            precision in 4_u8..=14,
+            lower in 0_u8..=6,
+        ) {
             let mut random = Random::new(seed);
             // Masking makes long runs of zeros common.
             let hashes: Vec<u64> = (0..n).map(|_| random.next_u64() & random.next_u64() & random.next_u64()).collect();
@@ -259,7 +270,8 @@ mod tests {
             back.merge(&left);
             prop_assert_eq!(&there, &whole);
             prop_assert_eq!(&back, &whole);
-            prop_assert_eq!(&postcard::from_bytes::<HyperLogLog>(&postcard::to_stdvec(&whole).unwrap()).unwrap(), &whole);
+            let bytes = postcard::to_stdvec(&whole).unwrap();
+            prop_assert_eq!(&postcard::from_bytes::<HyperLogLog>(&bytes).unwrap(), &whole);
             // Folding to a lower precision is having had it from the start.
             let coarse = precision.saturating_sub(lower).max(4);
             let (mut folded, mut into) = (whole.clone(), HyperLogLog::new(coarse));

@@ -1,12 +1,13 @@
 //! Count, mean and variance in one pass.
 //!
-//! One value is added by Welford's method (Technometrics 4, 1962), two partials are joined by the formula of Chan, Golub and
-//! LeVeque (1979) as in Pébay (SAND2008-6212). Neither ever subtracts two large sums: the relative error of the variance is about
-//! `count * 2^-53 * (1 + (mean / stddev)^2)^(1/2)`, where the textbook "sum of squares minus square of sum" loses twice the digits.
+//! One value is added by Welford's method (Technometrics 4, 1962), two partials are joined by the formula of Chan,
+//! Golub and LeVeque (1979) as in Pébay (SAND2008-6212). Neither ever subtracts two large sums: the relative error of
+//! the variance is about `count * 2^-53 * (1 + (mean / stddev)^2)^(1/2)`, where the textbook "sum of squares minus
+//! square of sum" loses twice the digits.
 //!
-//! Guarantees: the same values in the same order give the same bits on every machine; values that are all equal give a variance
-//! of exactly 0; joining with an empty partial changes no bit. The join is commutative and associative only up to rounding, so
-//! whoever joins does it in a fixed order.
+//! Guarantees: the same values in the same order give the same bits on every machine; values that are all equal give a
+//! variance of exactly 0; joining with an empty partial changes no bit. The join is commutative and associative only up
+//! to rounding, so whoever joins does it in a fixed order.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,19 +48,23 @@ impl Moments {
     /// Adds all the values of `other`, which come after one's own.
     #[inline]
     pub fn merge(&mut self, other: &Moments) {
-        if other.count == 0 {
-            return;
-        }
+        *self = self.joined(*other);
+    }
+
+    /// One's own values and, after them, those of `other`.
+    #[inline]
+    pub fn joined(self, other: Moments) -> Moments {
         if self.count == 0 {
-            *self = *other;
-            return;
+            return other;
+        }
+        if other.count == 0 {
+            return self;
         }
         let count = self.count + other.count;
         let delta = other.mean - self.mean;
         let share = float(other.count) / float(count);
-        self.mean += delta * share;
-        self.m2 += other.m2 + delta * delta * (float(self.count) * share);
-        self.count = count;
+        let m2 = self.m2 + other.m2 + delta * delta * (float(self.count) * share);
+        Moments { count, mean: self.mean + delta * share, m2 }
     }
 
     /// Population variance (divided by the count); 0 when empty.
@@ -79,8 +84,8 @@ impl Moments {
         self.variance().sqrt()
     }
 
-    /// How many standard deviations `x` lies above the mean. None below two values, and where all values are equal: then there
-    /// is no scale to measure by.
+    /// How many standard deviations `x` lies above the mean. None below two values, and where all values are equal:
+    /// then there is no scale to measure by.
     #[inline]
     pub fn z(&self, x: f64) -> Option<f64> {
         let stddev = self.stddev();
@@ -142,7 +147,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_two_passes_and_wherever_split(values in prop::collection::vec(-1e6..1e6_f64, 1..200), cut in 0_usize..200) {
+        fn as_two_passes_and_wherever_split(
+            values in prop::collection::vec(-1e6..1e6_f64, 1..200),
+            cut in 0_usize..200,
+        ) {
             let (mean, variance) = two_pass(&values);
             let whole: Moments = values.iter().copied().collect();
             let cut = cut.min(values.len());

@@ -1,11 +1,14 @@
 //! Random numbers that are specified: the same seed gives the same numbers on every machine and in every version.
 //!
-//! - [`Random::next_u64`] is xoshiro256** (Blackman, Vigna: Scrambled linear pseudorandom number generators, TOMS 47, 2021; period `2^256 - 1`), its state filled by
-//!   SplitMix64 (Steele, Lea, Flood 2014).
-//! - [`Random::unit`], [`Random::pick`], [`Random::normal`] and [`Random::exponential`] are made of it with operations that IEEE 754 fixes to the bit.
-//!   The normal is the inverse of the distribution function by Wichura's rational approximations (algorithm AS 241, PPND16, Applied Statistics 37, 1988; relative error about
-//!   1e-16), with the room's own logarithm in the tails. One draw gives one normal, so a stream can be counted; the tails reach to 8.2 standard deviations, as far as 53 bits do.
-//! - [`Random::split`] gives a stream of its own for each number, whatever was drawn before: partition 7 of a generated source is the same with 8 partitions and with 800.
+//! - [`Random::next_u64`] is xoshiro256** (Blackman, Vigna: Scrambled linear pseudorandom number generators, TOMS 47,
+//!   2021; period `2^256 - 1`), its state filled by SplitMix64 (Steele, Lea, Flood 2014).
+//! - [`Random::unit`], [`Random::pick`], [`Random::normal`] and [`Random::exponential`] are made of it with operations
+//!   that IEEE 754 fixes to the bit. The normal is the inverse of the distribution function by Wichura's rational
+//!   approximations (algorithm AS 241, PPND16, Applied Statistics 37, 1988; relative error about 1e-16), with the
+//!   room's own logarithm in the tails. One draw gives one normal, so a stream can be counted; the tails reach to 8.2
+//!   standard deviations, as far as 53 bits do.
+//! - [`Random::split`] gives a stream of its own for each number, whatever was drawn before: partition 7 of a generated
+//!   source is the same with 8 partitions and with 800.
 //!
 //! Not for secrets.
 
@@ -44,7 +47,8 @@ impl Random {
         Random { seed, state: std::array::from_fn(|_| split_mix(&mut position)) }
     }
 
-    /// The stream `stream_id` of this generator's seed, independent of the generator's own numbers, of the other streams, and of how much was drawn.
+    /// The stream `stream_id` of this generator's seed, independent of the generator's own numbers, of the other
+    /// streams, and of how much was drawn.
     pub fn split(&self, stream_id: u64) -> Random {
         // Two steps of mixing keep the child's seed away from the sequence that fills the parent's state.
         let mut position = self.seed ^ SPLIT;
@@ -220,7 +224,10 @@ mod tests {
     fn bits_are_pinned() {
         let mut random = Random::new(42).split(7);
         let bits = [random.unit(), random.normal(), random.normal(), random.exponential()].map(f64::to_bits);
-        assert_eq!((bits, random.pick(1_000_000)), ([4598983734317449742, 4610289709281543203, 4603193089187215806, 4603420253838474406], 144576));
+        assert_eq!(
+            (bits, random.pick(1_000_000)),
+            ([4598983734317449742, 4610289709281543203, 4603193089187215806, 4603420253838474406], 144576)
+        );
     }
 
     #[test]
@@ -280,6 +287,10 @@ mod tests {
         (0..300).for_each(|_| seen[random.pick(3) as usize] += 1);
         assert!(seen.iter().all(|count| *count > 60), "{seen:?}");
         assert_eq!(random.pick(1), 0);
+        // Scaling 2^64 numbers to three quarters of them without rejection would give every third one twice the share.
+        let mut thirds = [0; 3];
+        (0..3_000).for_each(|_| thirds[(random.pick(3 << 62) % 3) as usize] += 1);
+        assert!(thirds.iter().all(|count| (850..1150).contains(count)), "{thirds:?}");
         let mut again: Random = postcard::from_bytes(&postcard::to_stdvec(&random).unwrap()).unwrap();
         assert_eq!(again.next_u64(), random.next_u64());
     }

@@ -1,20 +1,23 @@
 //! Median and MAD of the last N values, exact, and the robust z-score made of them.
 //!
-//! The window is kept twice: in order of arrival, to know what leaves, and sorted. A value is placed by two binary searches and one
-//! move of the floats between the place that becomes free and the place that is taken. The MAD (median of the absolute deviations from the median) needs no second
-//! sort: the deviations to the left and to the right of the median are each sorted already, so the k-th smallest of both is found by one binary search.
+//! The window is kept twice: in order of arrival, to know what leaves, and sorted. A value is placed by two binary
+//! searches and one move of the floats between the place that becomes free and the place that is taken. The MAD (median
+//! of the absolute deviations from the median) needs no second sort: the deviations to the left and to the right of the
+//! median are each sorted already, so the k-th smallest of both is found by one binary search.
 //!
-//! Guarantees: the answers are those of sorting the window anew, to the bit. One value costs O(log n) comparisons and a move of at most `8 n` bytes;
-//! the MAD costs O(log n). Good to windows of some ten thousand values; beyond that take [`super::quantile::Histogram`].
+//! Guarantees: the answers are those of sorting the window anew, to the bit. One value costs O(log n) comparisons and a
+//! move of at most `8 n` bytes; the MAD costs O(log n). Good to windows of some ten thousand values; beyond that take
+//! [`super::quantile::Histogram`].
 //!
-//! **The floor.** More than half of the values equal makes the MAD 0, and every other value then infinitely strange. A [`Floor`] says below what
-//! scale a difference is no news: in the unit of the values, or as a share of the median.
+//! **The floor.** More than half of the values equal makes the MAD 0, and every other value then infinitely strange. A
+//! [`Floor`] says below what scale a difference is no news: in the unit of the values, or as a share of the median.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// What the MAD is multiplied by to estimate the standard deviation of normal data: one over the normal quantile of 3/4.
+/// What the MAD is multiplied by to estimate the standard deviation of normal data: one over the normal quantile of
+/// 3/4.
 pub const MAD_TO_STDDEV: f64 = 1.482602218505602;
 
 /// The least scale that a robust z-score divides by: the larger of the two.
@@ -77,7 +80,8 @@ impl RobustWindow {
         self.arrived.is_empty()
     }
 
-    /// Adds the newest value; where the window is full, the oldest leaves. NaN is refused: it returns false and nothing changes.
+    /// Adds the newest value; where the window is full, the oldest leaves. NaN is refused: it returns false and nothing
+    /// changes.
     pub fn push(&mut self, x: f64) -> bool {
         if x.is_nan() {
             return false;
@@ -147,8 +151,8 @@ impl RobustWindow {
         }
     }
 
-    /// The `k`-th smallest (from 0) of the absolute deviations from `median`, which must lie within the values. The search is for how many of the `k`
-    /// smaller ones lie on the left.
+    /// The `k`-th smallest (from 0) of the absolute deviations from `median`, which must lie within the values. The
+    /// search is for how many of the `k` smaller ones lie on the left.
     fn deviation(&self, median: f64, k: usize) -> f64 {
         let split = self.position(median);
         let (below, above) = self.sorted.split_at(split);
@@ -226,8 +230,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_by_sorting(values in prop::collection::vec(prop_oneof![-1e3..1e3_f64, (-3_i8..3).prop_map(f64::from)], 1..200),
-                         capacity in 1_usize..40, evictions in prop::collection::vec(0_usize..200, 0..8)) {
+        fn as_by_sorting(
+            values in prop::collection::vec(prop_oneof![-1e3..1e3_f64, (-3_i8..3).prop_map(f64::from)], 1..200),
+            capacity in 1_usize..40,
+            evictions in prop::collection::vec(0_usize..200, 0..8),
+        ) {
             let (mut window, mut naive) = (RobustWindow::new(capacity), VecDeque::new());
             for (i, x) in values.iter().enumerate() {
                 if evictions.contains(&i) {

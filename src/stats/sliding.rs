@@ -1,21 +1,27 @@
 //! Aggregates over a sliding window that never subtract.
 //!
-//! Taking the oldest value out of a running sum is fast and wrong: after one value of 1e12 has come and gone, `sum - 1e12` has lost
-//! all the small ones, and the standard deviation of the window is 0 or nonsense for ever after. That outlier is the event which an
-//! anomaly detector is there for. The window here keeps partial aggregates in a queue and only ever *combines* them, so a value that has
-//! left leaves no trace.
+//! Taking the oldest value out of a running sum is fast and wrong: once a value of 1e12 has come and gone, the sum has
+//! lost all the small ones, and the standard deviation of the window is 0 or nonsense for ever after. That outlier is
+//! the event which an anomaly detector is there for. The window here keeps partial aggregates in a queue and only ever
+//! *combines* them, so a value that has left leaves no trace.
 //!
-//! The algorithm is DABA Lite (Tangwongsan, Hirzel, Schneider: In-order sliding-window aggregation in worst-case constant
-//! time, VLDB Journal 2021, arXiv:2009.13768). It is two stacks laid in one queue, with the flip spread over the operations:
+//! The algorithm is DABA Lite (Tangwongsan, Hirzel, Schneider: In-order sliding-window aggregation in worst-case
+//! constant time, VLDB Journal 2021, arXiv:2009.13768). It is two stacks laid in one queue, with the flip spread over
+//! the operations:
 //!
 //! ```text
-//!   0         left      right    accumulate     back         len
-//!   | suffixes |  to do   | suffixes |  suffixes  |  values   |
-//!   +--front, each slot the aggregate up to its sublist's end-+--> newest
+//!   0            left            right       accumulate     back        len
+//!   |  to `back`  |  to `right`   |  values    |  to `back`   |  values   |
+//!   oldest ------------------- front ------------------------- newest ----
 //! ```
 //!
+//! "To `back`" means that a slot holds the aggregate from its own item up to that place. Each operation turns one slot
+//! of the second part into one of the first, and one of the third into one of the fourth; when both are done, the whole
+//! front answers for itself, and the values behind it become the next third part.
+//!
 //! Guarantees: at most three combines for a push, two for an eviction, one for a query, in the worst case. Only
-//! associativity is asked of the combination, not commutativity nor an inverse. The answer is a function of the operations in their order.
+//! associativity is asked of the combination, not commutativity nor an inverse. The answer is a function of the
+//! operations in their order.
 
 use std::collections::VecDeque;
 
@@ -39,9 +45,7 @@ impl Monoid for Moments {
 
     #[inline]
     fn combine(&self, later: &Self) -> Self {
-        let mut both = *self;
-        both.merge(later);
-        both
+        self.joined(*later)
     }
 }
 
@@ -62,21 +66,22 @@ pub struct Sliding<M> {
     right: usize,
     accumulate: usize,
     back: usize,
-    /// Aggregate of `accumulate..back` as it stood at the last flip: what the slots of the left sublist still lack.
-    middle: Option<M>,
+    /// What the slots of `left..right` still lack: the aggregate, at the last flip, of the slots behind them.
+    middle: M,
     /// Aggregate of `back..`.
-    newest: Option<M>,
+    newest: M,
 }
 
-impl<M> Default for Sliding<M> {
+impl<M: Monoid> Default for Sliding<M> {
     fn default() -> Self {
-        Sliding { items: VecDeque::new(), left: 0, right: 0, accumulate: 0, back: 0, middle: None, newest: None }
+        let (middle, newest) = (M::identity(), M::identity());
+        Sliding { items: VecDeque::new(), left: 0, right: 0, accumulate: 0, back: 0, middle, newest }
     }
 }
 
 impl<M: Monoid> Sliding<M> {
-    /// An empty window with room for `capacity` items. It grows beyond that when it must (one move of the queue, the only
-    /// step that is not constant time).
+    /// An empty window with room for `capacity` items. It grows beyond that when it must (one move of the queue, the
+    /// only step that is not constant time).
     pub fn with_capacity(capacity: usize) -> Self {
         Sliding { items: VecDeque::with_capacity(capacity), ..Sliding::default() }
     }
@@ -94,12 +99,13 @@ impl<M: Monoid> Sliding<M> {
     /// Adds the newest item.
     #[inline]
     pub fn push(&mut self, item: M) {
-        self.newest = Some(join(&self.newest, &item));
+        self.newest = self.newest.combine(&item);
         self.items.push_back(item);
         self.step();
     }
 
     /// Adds the newest item, after evicting as many of the oldest as leaves at most `count` (at least 1) in the window.
+    #[inline]
     pub fn push_within(&mut self, item: M, count: usize) {
         while self.len() >= count.max(1) {
             self.evict();
@@ -125,11 +131,7 @@ impl<M: Monoid> Sliding<M> {
     /// The aggregate of the whole window, oldest first; the identity when it is empty.
     #[inline]
     pub fn query(&self) -> M {
-        match (self.items.front(), &self.newest) {
-            (None, _) => M::identity(),
-            (Some(front), None) => front.clone(),
-            (Some(front), Some(newest)) => front.combine(newest),
-        }
+        self.items.front().map_or_else(M::identity, |front| front.combine(&self.newest))
     }
 
     /// Does the share of the flip that falls to one operation.
@@ -139,13 +141,13 @@ impl<M: Monoid> Sliding<M> {
         if self.back == 0 {
             // The front is empty: the items at the back, at most one, become the front.
             (self.left, self.right, self.accumulate, self.back) = (end, end, end, end);
-            (self.middle, self.newest) = (None, None);
+            (self.middle, self.newest) = (M::identity(), M::identity());
             return;
         }
         if self.left == self.back {
             // The front is all suffixes: flip. It keeps its place as the left sublist, the back becomes the right one.
             (self.left, self.right, self.accumulate, self.back) = (0, self.back, end, end);
-            self.middle = self.newest.take();
+            self.middle = std::mem::replace(&mut self.newest, M::identity());
         }
         if self.left == self.right {
             self.left += 1;
@@ -153,9 +155,7 @@ impl<M: Monoid> Sliding<M> {
             self.accumulate += 1;
             return;
         }
-        if let Some(middle) = &self.middle {
-            self.items[self.left] = self.items[self.left].combine(middle);
-        }
+        self.items[self.left] = self.items[self.left].combine(&self.middle);
         self.left += 1;
         if self.accumulate != self.back {
             self.items[self.accumulate - 1] = self.items[self.accumulate - 1].combine(&self.items[self.accumulate]);
@@ -166,7 +166,8 @@ impl<M: Monoid> Sliding<M> {
 
 /// A [`Sliding`] whose items leave by time.
 ///
-/// Times are in whatever unit the caller counts (event time in microseconds, as a rule), and come in non-decreasing order.
+/// Times are in whatever unit the caller counts (event time in microseconds, as a rule), and come in non-decreasing
+/// order.
 ///
 /// ```
 /// use eagre::stats::{moments::Moments, sliding::TimedSliding};
@@ -183,7 +184,7 @@ pub struct TimedSliding<M> {
     window: Sliding<M>,
 }
 
-impl<M> Default for TimedSliding<M> {
+impl<M: Monoid> Default for TimedSliding<M> {
     fn default() -> Self {
         TimedSliding { times: VecDeque::new(), window: Sliding::default() }
     }
@@ -210,8 +211,8 @@ impl<M: Monoid> TimedSliding<M> {
         self.times.back().copied()
     }
 
-    /// Adds the newest item. An item older than the newest one keeps its place in the order of coming and leaves only after
-    /// those before it.
+    /// Adds the newest item. An item older than the newest one keeps its place in the order of coming and leaves only
+    /// after those before it.
     pub fn push(&mut self, time: i64, item: M) {
         self.times.push_back(time);
         self.window.push(item);
@@ -235,13 +236,6 @@ impl<M: Monoid> TimedSliding<M> {
     /// The aggregate of the whole window, oldest first.
     pub fn query(&self) -> M {
         self.window.query()
-    }
-}
-
-fn join<M: Monoid>(earlier: &Option<M>, later: &M) -> M {
-    match earlier {
-        None => later.clone(),
-        Some(earlier) => earlier.combine(later),
     }
 }
 
@@ -348,7 +342,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any mixture of pushes and evictions, also with a stop and a restart in the middle, agrees with the whole recomputed.
+        /// Any mixture of pushes and evictions, also with a stop and a restart in the middle, agrees with the whole
+        /// recomputed.
         #[test]
         fn as_recomputed(pushes in prop::collection::vec(prop::bool::weighted(0.55), 0..400), stop in 0_usize..400) {
             let (mut window, mut naive) = (Sliding::<String>::default(), VecDeque::new());

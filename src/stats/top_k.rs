@@ -1,18 +1,21 @@
 //! Which keys come most often, in bounded memory: SpaceSaving.
 //!
-//! `capacity` keys are counted. When another one comes, the key that ranks last is dropped and its count inherited, with a note of how much of the new
-//! count may be wrong (Metwally, Agrawal, El Abbadi: Efficient computation of frequent and top-k elements, ICDT 2005). Merging follows
-//! Agarwal et al.: Mergeable summaries, PODS 2012.
+//! `capacity` keys are counted. When another one comes, the key that ranks last is dropped and its count inherited,
+//! with a note of how much of the new count may be wrong (Metwally, Agrawal, El Abbadi: Efficient computation of
+//! frequent and top-k elements, ICDT 2005). Merging follows Agarwal et al.: Mergeable summaries, PODS 2012.
 //!
 //! Guarantees:
 //!
 //! - **Exact while it can be.** Until a key has been dropped, [`TopK::exact`] is true and every count is the true one.
-//! - **Bounds always.** For every key held, `count - error <= true weight <= count`. A key that is not held has a true weight of at most [`TopK::floor`],
-//!   and the floor is at most `total / capacity` (by adding; merged parts add theirs).
-//! - **Deterministic.** The state is a function of the weights added, in their order. Ranks are by count, descending, then by the bytes of the key, ascending; the hash table
-//!   inside decides nothing. Equal contents are equal states and equal bytes.
-//! - **Merging commutes** to the bit, ties included, for any two. It is associative while the result is exact; beyond that another grouping may keep other keys
-//!   near the end of the ranking, with bounds that hold just the same.
+//! - **Bounds always.** For every key held, `count - error <= true weight <= count`. A key that is not held has a true
+//!   weight of at most [`TopK::floor`], and the floor is at most `total / capacity` (by adding; merged parts add
+//!   theirs).
+//! - **Deterministic.** The state is a function of the weights added, in their order. Ranks are by count, descending,
+//!   then by the bytes of the key, ascending; the hash table inside decides nothing. Equal contents are equal states
+//!   and equal bytes.
+//! - **Merging commutes** to the bit, ties included, for any two. It is associative while the result is exact; beyond
+//!   that another grouping may keep other keys near the end of the ranking, with bounds that hold just the same.
+//! - **No overflow.** Counts and totals stop at `u64::MAX`.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -46,8 +49,9 @@ pub struct TopK {
     floor: u64,
     entries: Vec<Heavy>,
     index: Index,
-    /// Entries as a heap with the one that ranks last at the root; empty until the first key must go. The counts in it may be out of date,
-    /// and then are too low: adding to a key that is held need not touch the heap, and whoever looks for the last brings the root up to date first.
+    /// Entries as a heap with the one that ranks last at the root; empty until the first key must go, after which
+    /// entries are only ever replaced. The counts in it may be out of date, and then are too low: adding to a key that
+    /// is held need not touch the heap, and whoever looks for the last brings the root up to date first.
     heap: Vec<(u64, u32)>,
 }
 
@@ -82,7 +86,8 @@ impl PartialEq for TopK {
 }
 
 impl TopK {
-    /// Holds at most `capacity` keys (at least 1, at most 2^31). To find the `k` heaviest with confidence, take some 10 times `k`.
+    /// Holds at most `capacity` keys (at least 1, at most 2^31). To find the `k` heaviest with confidence, take some 10
+    /// times `k`.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, 1 << 31);
         TopK { capacity, total: 0, floor: 0, entries: Vec::new(), index: Index::default(), heap: Vec::new() }
@@ -93,11 +98,11 @@ impl TopK {
         if weight == 0 {
             return;
         }
-        self.total += weight;
+        self.total = self.total.saturating_add(weight);
         if let Some(at) = self.index.find(key, &self.entries) {
-            self.entries[at].count += weight;
+            self.entries[at].count = self.entries[at].count.saturating_add(weight);
         } else if self.entries.len() < self.capacity {
-            self.append(Heavy { key: key.into(), count: self.floor + weight, error: self.floor });
+            self.append(Heavy { key: key.into(), count: self.floor.saturating_add(weight), error: self.floor });
         } else {
             self.replace_last(key, weight);
         }
@@ -108,10 +113,14 @@ impl TopK {
         let mut merged: Vec<Heavy> = Vec::with_capacity(self.entries.len() + other.entries.len());
         for heavy in &self.entries {
             let (count, error) = other.bounds(&heavy.key);
-            merged.push(Heavy { key: heavy.key.clone(), count: heavy.count + count, error: heavy.error + error });
+            merged.push(Heavy {
+                key: heavy.key.clone(),
+                count: heavy.count.saturating_add(count),
+                error: heavy.error.saturating_add(error),
+            });
         }
         for heavy in other.entries.iter().filter(|heavy| self.index.find(&heavy.key, &self.entries).is_none()) {
-            let (count, error) = (heavy.count + self.floor, heavy.error + self.floor);
+            let (count, error) = (heavy.count.saturating_add(self.floor), heavy.error.saturating_add(self.floor));
             merged.push(Heavy { key: heavy.key.clone(), count, error });
         }
         merged.sort_unstable_by(by_rank);
@@ -119,7 +128,8 @@ impl TopK {
         // The ranking descends, so the first one dropped bounds them all.
         let dropped = merged.get(capacity).map_or(0, |heavy| heavy.count);
         merged.truncate(capacity);
-        let (total, floor) = (self.total + other.total, dropped.max(self.floor + other.floor));
+        let (total, floor) =
+            (self.total.saturating_add(other.total), dropped.max(self.floor.saturating_add(other.floor)));
         *self = Stored { capacity, total, floor, entries: merged }.into();
     }
 
@@ -130,7 +140,8 @@ impl TopK {
         ranked.into_iter().take(k).cloned().collect()
     }
 
-    /// Upper bound of the weight of `key`, and by how much it may be too high: `(count, error)`. For a key that is not held, the floor twice.
+    /// Upper bound of the weight of `key`, and by how much it may be too high: `(count, error)`. For a key that is not
+    /// held, the floor twice.
     pub fn bounds(&self, key: &[u8]) -> (u64, u64) {
         match self.index.find(key, &self.entries) {
             Some(at) => (self.entries[at].count, self.entries[at].error),
@@ -167,15 +178,13 @@ impl TopK {
         let at = self.entries.len();
         self.entries.push(heavy);
         self.index.insert(at, &self.entries);
-        // A heap that was built must hold all entries; the next one who needs it builds it anew.
-        self.heap.clear();
     }
 
     fn replace_last(&mut self, key: &[u8], weight: u64) {
         let at = self.find_last();
         self.index.remove(at, &self.entries);
         self.floor = self.floor.max(self.entries[at].count);
-        self.entries[at] = Heavy { key: key.into(), count: self.floor + weight, error: self.floor };
+        self.entries[at] = Heavy { key: key.into(), count: self.floor.saturating_add(weight), error: self.floor };
         self.index.insert(at, &self.entries);
         self.refresh_root();
     }
@@ -225,8 +234,8 @@ fn by_rank(a: &Heavy, b: &Heavy) -> std::cmp::Ordering {
     b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key))
 }
 
-/// Where the entry of a key is: open addressing with linear probing over XXH3. A slot is 0 when free, else the position of the entry plus one, with the upper half of the hash before it,
-/// which spares most comparisons of keys.
+/// Where the entry of a key is: open addressing with linear probing over XXH3. A slot is 0 when free, else the position
+/// of the entry plus one, with the upper half of the hash before it, which spares most comparisons of keys.
 #[derive(Clone, Debug, Default)]
 struct Index {
     slots: Vec<u64>,
@@ -386,7 +395,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_by_the_book(stream in prop::collection::vec((0_u16..40, 0_u64..4), 0..400), capacity in 1_usize..50, stop in 0_usize..400) {
+        fn as_by_the_book(
+            stream in prop::collection::vec((0_u16..40, 0_u64..4), 0..400),
+            capacity in 1_usize..50,
+            stop in 0_usize..400,
+        ) {
             let (head, tail) = stream.split_at(stop.min(stream.len()));
             // A stop and a restart in the middle change nothing.
             let mut top: TopK = postcard::from_bytes(&postcard::to_stdvec(&top_of(capacity, head)).unwrap()).unwrap();
@@ -398,8 +411,13 @@ mod tests {
         }
 
         #[test]
-        fn merging(left in prop::collection::vec((0_u16..60, 0_u64..4), 0..300), right in prop::collection::vec((0_u16..60, 0_u64..4), 0..300),
-                   more in prop::collection::vec((0_u16..60, 0_u64..4), 0..60), a in 1_usize..70, b in 1_usize..70) {
+        fn merging(
+            left in prop::collection::vec((0_u16..60, 0_u64..4), 0..300),
+            right in prop::collection::vec((0_u16..60, 0_u64..4), 0..300),
+            more in prop::collection::vec((0_u16..60, 0_u64..4), 0..60),
+            a in 1_usize..70,
+            b in 1_usize..70,
+        ) {
             let (mut there, mut back) = (top_of(a, &left), top_of(b, &right));
             let other = back.clone();
             back.merge(&there);

@@ -75,7 +75,13 @@ enum Ends {
 
 impl TextReader {
     /// A reader of a stream's records behind a position.
-    pub(super) fn new(path: &str, stream: Stream, settings: &Settings, wanted: Wanted, from: Option<Position>) -> TextReader {
+    pub(super) fn new(
+        path: &str,
+        stream: Stream,
+        settings: &Settings,
+        wanted: Wanted,
+        from: Option<Position>,
+    ) -> TextReader {
         let (ends, header) = match &settings.lines {
             Lines::Json => (Ends::Lines { scanned: 0 }, Some(Vec::new())),
             Lines::Csv { delimiter, columns } => {
@@ -179,7 +185,8 @@ impl TextReader {
         let end = match ends.next(&self.buffer) {
             Some(end) => end,
             None if self.buffer.len() > self.line_bytes_max => {
-                return self.state = State::Breaking(format!("no header line in the first {} bytes", self.line_bytes_max));
+                return self.state =
+                    State::Breaking(format!("no header line in the first {} bytes", self.line_bytes_max));
             }
             None if ended && !self.buffer.is_empty() => self.buffer.len(),
             None => return,
@@ -212,7 +219,8 @@ impl TextReader {
 
     /// The first record of the buffer is too long.
     fn begin_long(&mut self) -> Option<Read> {
-        let reason = format!("a record longer than {} bytes, wanted a line break before (line_bytes_max)", self.line_bytes_max);
+        let reason =
+            format!("a record longer than {} bytes, wanted a line break before (line_bytes_max)", self.line_bytes_max);
         self.long = Some(Long { bad: bad(self.position, 0, reason, &self.buffer), whole: true });
         self.cut_long()
     }

@@ -52,7 +52,9 @@ impl Case {
     fn read(&self, name: &str, chunk_bytes: usize) -> String {
         let feed = self.feed(&format!("'@/{name}'"), chunk_bytes);
         let partition = feed.partitions().expect("partitions").remove(0);
-        drain(&feed, &mut *open(&feed, &partition, None)).concat().replace(self.folder.path().to_str().expect("UTF-8"), "@")
+        drain(&feed, &mut *open(&feed, &partition, None))
+            .concat()
+            .replace(self.folder.path().to_str().expect("UTF-8"), "@")
     }
 
     /// The same text, however much is read at a time, and from wherever reading begins again.
@@ -131,7 +133,10 @@ fn lines_are_the_same_packed_or_not() {
     case.check("mark.json", &marked);
     case.check("empty.json", "");
     let feed = case.feed("['@/a.jsonl', '@/a.jsonl.gz']", 8);
-    let sizes: Vec<u64> = ["a.jsonl", "a.jsonl.gz"].iter().map(|n| case.folder.path().join(n).metadata().expect("a file").len()).collect();
+    let sizes: Vec<u64> = ["a.jsonl", "a.jsonl.gz"]
+        .iter()
+        .map(|n| case.folder.path().join(n).metadata().expect("a file").len())
+        .collect();
     assert_eq!(feed.total(), Some(sizes.iter().sum()));
     for (partition, size) in feed.partitions().expect("partitions").iter().zip(sizes) {
         let mut reader = open(&feed, partition, None);
@@ -163,9 +168,13 @@ fn csv_is_cut_between_records() {
     case.check("a.tsv", expected);
     case.check("head.csv", "");
     case.check("none.csv", "");
-    case.check("wrong.csv", "0 ! @/wrong.csv: no column `s` in the header: did you mean `S`?; nothing behind byte 0 was read\n");
+    case.check(
+        "wrong.csv",
+        "0 ! @/wrong.csv: no column `s` in the header: did you mean `S`?; nothing behind byte 0 was read\n",
+    );
     Case::new(&format!("{JSON}delimiter = ';'")).with("b.csv", semicolons.as_bytes()).check("b.csv", expected);
-    let headless = Case::new(&format!("{JSON}header = false\ncolumns = ['x', 's', 't']")).with("c.csv", b"-,a,1\n-,\"b\n\",2\n");
+    let headless =
+        Case::new(&format!("{JSON}header = false\ncolumns = ['x', 's', 't']")).with("c.csv", b"-,a,1\n-,\"b\n\",2\n");
     headless.check("c.csv", "0 1970-01-01T00:00:00.001Z {\"s\":\"a\"}\n6 1970-01-01T00:00:00.002Z {\"s\":\"b\\n\"}\n");
 }
 
@@ -173,14 +182,18 @@ fn csv_is_cut_between_records() {
 fn long_lines_are_rejected_wherever_the_buffer_ends() {
     let settings = format!("{JSON}line_bytes_max = 16\n");
     let long = "x".repeat(100);
-    let lines = format!("{{\"t\":1,\"s\":\"a\"}}\n{{\"t\":2,\"s\":\"{long}\"}}\n{{\"t\":3,\"s\":\"c\"}} \n{{\"t\":4}}\n{long}");
+    let lines =
+        format!("{{\"t\":1,\"s\":\"a\"}}\n{{\"t\":2,\"s\":\"{long}\"}}\n{{\"t\":3,\"s\":\"c\"}} \n{{\"t\":4}}\n{long}");
     let reason = "! a record longer than 16 bytes, wanted a line break before (line_bytes_max)";
     let expected = format!(
         "0 1970-01-01T00:00:00.001Z {{\"s\":\"a\"}}\n16 {reason}\n131 1970-01-01T00:00:00.003Z {{\"s\":\"c\"}}\n148 1970-01-01T00:00:00.004Z {{\"s\":null}}\n156 {reason}\n"
     );
     let csv = "t,s\n1,\"a\n3456789 1234567\n3,\"\n2,b\n4,\"\n";
     let records = format!("4 {reason}\n25 1970-01-01T00:00:00.003Z {{\"s\":\"\\n2,b\\n4,\"}}\n");
-    let case = Case::new(&settings).with("a.json", lines.as_bytes()).with("a.json.gz", &gzip(lines.as_bytes())).with("a.csv", csv.as_bytes());
+    let case = Case::new(&settings)
+        .with("a.json", lines.as_bytes())
+        .with("a.json.gz", &gzip(lines.as_bytes()))
+        .with("a.csv", csv.as_bytes());
     case.check("a.json", &expected);
     case.check("a.json.gz", &expected);
     case.check("a.csv", &records);
@@ -225,11 +238,18 @@ fn a_broken_file_says_so_once_and_gives_what_it_has() {
     assert!(text.starts_with("0 ! @/holed.parquet: after row 0: ") && text.lines().count() == 1, "{text}");
     assert_eq!(case.read("a.parquet", 9).lines().count(), 100);
     let feed = case.feed("'@/*.parquet'", 9);
-    let given: Vec<usize> =
-        feed.partitions().expect("partitions").iter().map(|p| drain(&feed, &mut *open(&feed, p, None)).concat().lines().count()).collect();
+    let given: Vec<usize> = feed
+        .partitions()
+        .expect("partitions")
+        .iter()
+        .map(|p| drain(&feed, &mut *open(&feed, p, None)).concat().lines().count())
+        .collect();
     assert_eq!(given, [100, 1, 1], "one file that cannot be read does not stop the others");
     let rest = drain(&feed, &mut *open(&feed, &feed.partitions().expect("partitions")[0], Some(98))).concat();
-    assert_eq!(rest, "98 1970-01-01T00:00:00.098Z {\"s\":\"text 98\"}\n99 1970-01-01T00:00:00.099Z {\"s\":\"text 99\"}\n");
+    assert_eq!(
+        rest,
+        "98 1970-01-01T00:00:00.098Z {\"s\":\"text 98\"}\n99 1970-01-01T00:00:00.099Z {\"s\":\"text 99\"}\n"
+    );
 }
 
 #[test]
@@ -249,12 +269,19 @@ fn files_come_in_order_of_name() {
         Source::open(&source, "readings", &schema).err().expect("a failure").to_string()
     };
     let text = failure("'@/z*.json'");
-    assert!(text.starts_with("source `readings`: no file matches `/") && text.contains(" in /") && text.contains("`a10.json`"), "{text}");
+    assert!(
+        text.starts_with("source `readings`: no file matches `/")
+            && text.contains(" in /")
+            && text.contains("`a10.json`"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_file_is_followed_while_it_is_the_same() {
-    let case = Case::new(&format!("{JSON}follow = true\n")).with("a.json", b"{\"t\":1}\n{\"t\"").with("b.json", b"{\"t\":5}\n{");
+    let case = Case::new(&format!("{JSON}follow = true\n"))
+        .with("a.json", b"{\"t\":1}\n{\"t\"")
+        .with("b.json", b"{\"t\":5}\n{");
     let feed = case.feed("'@/*.json'", 9);
     assert_eq!((feed.total(), feed.discovers().is_some()), (None, true));
     let partitions = feed.partitions().expect("partitions");
@@ -285,7 +312,9 @@ fn a_file_is_followed_while_it_is_the_same() {
 fn a_pipe_is_read_by_a_thread_of_its_own() {
     let feed = Case::new(JSON).feed("['-']\nformat = 'json'", 9);
     assert_eq!((feed.partitions().expect("partitions"), feed.total()), (vec!["-".to_owned()], None));
-    for (bytes, compression) in [(LINES.as_bytes().to_vec(), Compression::None), (gzip(LINES.as_bytes()), Compression::Gzip)] {
+    for (bytes, compression) in
+        [(LINES.as_bytes().to_vec(), Compression::None), (gzip(LINES.as_bytes()), Compression::Gzip)]
+    {
         for from in [None, Some(17)] {
             let (woken, waits) = channel();
             let wake: Wake = Arc::new(move || woken.send(()).unwrap_or(()));
@@ -299,7 +328,8 @@ fn a_pipe_is_read_by_a_thread_of_its_own() {
                     read => given += &text(&feed, read).expect("records"),
                 }
             }
-            let expected = if from.is_none() { ROWS.to_owned() } else { ROWS.lines().skip(1).map(|l| format!("{l}\n")).collect() };
+            let expected =
+                if from.is_none() { ROWS.to_owned() } else { ROWS.lines().skip(1).map(|l| format!("{l}\n")).collect() };
             assert_eq!(given, expected);
         }
     }
@@ -314,41 +344,83 @@ fn faults_say_what_would_be_right() {
         let parsed: FileSource = toml::from_str(&text).expect("a configuration");
         let mut faults = Vec::new();
         assert_eq!(parsed.plan(&mut faults), None);
-        let said: Vec<String> = faults.iter().map(|f| f.to_string().replace(folder, "@").replace(&working_folder(), " in .")).collect();
+        let said: Vec<String> =
+            faults.iter().map(|f| f.to_string().replace(folder, "@").replace(&working_folder(), " in .")).collect();
         assert_eq!(said, expected, "{text}");
     };
     check("'@/reading.json'", JSON, &["path: no file `@/reading.json` in . (did you mean `@/readings.json`?)"]);
     check("'@/x/y.json'", JSON, &["path: no file `@/x/y.json` in . (`@` has `a.bin`, `readings.json`)"]);
     check("'@'", &format!("{JSON}format = 'json'"), &["path: `@` is a folder (its files are `@/*`)"]);
-    check("[]", JSON, &["path: no path is given (write a file, a pattern such as \"data/*.jsonl\", or \"-\")", "path: no path is given"]);
-    check("'a***'", JSON, &[
-        "path: `a***` is no pattern: wildcards are either regular `*` or recursive `**` at character 3",
-        "format: the ending of `a***` does not say what it holds (write format = \"json\", \"csv\" or \"parquet\")",
-    ]);
-    check("['@/*.json', '@/*.csv.gz']", JSON, &[
-        "path: `@/*.json` and `@/*.csv.gz` are of different formats (make a source for each, and a `union` step)",
-    ]);
-    check("'@/readings.json'", "event_time = 't'", &[
-        "fields: the fields of a record are not given (write for example fields = { ts = \"time\", sensor = \"text\", value = \"float\" })",
-    ]);
-    check("'@/readings.json'", "event_time = 't'\nfields = { t = 'int' }\nheader = false\nline_bytes_max = 0", &[
-        "line_bytes_max: no line fits into 0 bytes (the default is 33554432)",
-        "header: `header` is a setting of CSV, and these files are not",
-    ]);
-    check("'@/readings.json'", "event_time = 't'\nfields = { t = 'int' }", &[
-        "event_time: field `t` is of kind int, and an event time is a time (declare it in `fields` as t = \"time(ms)\")",
-    ]);
-    check("'@/readings.json'", "event_time = 'time'\nfields = { times = 'time' }", &["event_time: no field `time` (did you mean `times`?)"]);
-    check("'*.csv'", &format!("{JSON}delimiter = '→'\nheader = false\ncolumns = ['t', 't']"), &[
-        "delimiter: '→' cannot lie between cells (one ASCII character such as \",\" or \";\")",
-        "columns: two columns have one name (write the names of all columns in order)",
-        "columns: field `s` is none of the columns (write the names of all columns in order)",
-    ]);
-    check("'-'", "event_time = 't'\nformat = 'parquet'\nfields = { t = 'time' }\ncompression = 'gzip'", &[
-        "path: Parquet is read from its end, which standard input does not have (name a file)",
-        "compression: Parquet is compressed inside (leave `compression` out)",
-    ]);
-    check("'@/*.parquet'", "event_time = 't'", &["fields: there is no file yet whose columns could be offered (declare the fields)"]);
+    check(
+        "[]",
+        JSON,
+        &[
+            "path: no path is given (write a file, a pattern such as \"data/*.jsonl\", or \"-\")",
+            "path: no path is given",
+        ],
+    );
+    check(
+        "'a***'",
+        JSON,
+        &[
+            "path: `a***` is no pattern: wildcards are either regular `*` or recursive `**` at character 3",
+            "format: the ending of `a***` does not say what it holds (write format = \"json\", \"csv\" or \"parquet\")",
+        ],
+    );
+    check(
+        "['@/*.json', '@/*.csv.gz']",
+        JSON,
+        &["path: `@/*.json` and `@/*.csv.gz` are of different formats (make a source for each, and a `union` step)"],
+    );
+    check(
+        "'@/readings.json'",
+        "event_time = 't'",
+        &[
+            "fields: the fields of a record are not given (write for example fields = { ts = \"time\", sensor = \"text\", value = \"float\" })",
+        ],
+    );
+    check(
+        "'@/readings.json'",
+        "event_time = 't'\nfields = { t = 'int' }\nheader = false\nline_bytes_max = 0",
+        &[
+            "line_bytes_max: no line fits into 0 bytes (the default is 33554432)",
+            "header: `header` is a setting of CSV, and these files are not",
+        ],
+    );
+    check(
+        "'@/readings.json'",
+        "event_time = 't'\nfields = { t = 'int' }",
+        &[
+            "event_time: field `t` is of kind int, and an event time is a time (declare it in `fields` as t = \"time(ms)\")",
+        ],
+    );
+    check(
+        "'@/readings.json'",
+        "event_time = 'time'\nfields = { times = 'time' }",
+        &["event_time: no field `time` (did you mean `times`?)"],
+    );
+    check(
+        "'*.csv'",
+        &format!("{JSON}delimiter = '→'\nheader = false\ncolumns = ['t', 't']"),
+        &[
+            "delimiter: '→' cannot lie between cells (one ASCII character such as \",\" or \";\")",
+            "columns: two columns have one name (write the names of all columns in order)",
+            "columns: field `s` is none of the columns (write the names of all columns in order)",
+        ],
+    );
+    check(
+        "'-'",
+        "event_time = 't'\nformat = 'parquet'\nfields = { t = 'time' }\ncompression = 'gzip'",
+        &[
+            "path: Parquet is read from its end, which standard input does not have (name a file)",
+            "compression: Parquet is compressed inside (leave `compression` out)",
+        ],
+    );
+    check(
+        "'@/*.parquet'",
+        "event_time = 't'",
+        &["fields: there is no file yet whose columns could be offered (declare the fields)"],
+    );
     let typo = toml::from_str::<FileSource>("path = 5").expect_err("a fault").to_string();
     assert!(typo.contains("a path or a list of paths"), "{typo}");
 }

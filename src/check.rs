@@ -1,0 +1,301 @@
+//! One test shape for every operator: configuration and records in, records out, all as text.
+//!
+//! ```text
+//! fields   sensor:text value:float
+//! script   time [sensor=a value=1.5 ...] [@origin:sequence] [^stamp]     one record a line; times are microseconds
+//!          -- watermark                                                 closes an epoch
+//! ```
+//! [`check`] runs the script straight and compares; then again in ways that must not matter: every row a batch of its
+//! own, all watermarks in one leap, restarted from a snapshot after every epoch, split over three workers, restarted
+//! onto another number of workers. Outputs must be the same bits: in the same order within a key group.
+
+use crate::batch::{self, Batch, Head};
+use crate::engine::driver::{Driver, Epoch, Mark, Ordering};
+use crate::expression::Expression;
+use crate::key::{Keys, group_of, worker_of};
+use crate::operator::{Planned, Planning, StepNames};
+use crate::origin::Origins;
+use crate::registry::Registry;
+use crate::schema::{self, Field, Kind, Schema};
+use crate::time::EventTime;
+use crate::value::{ColumnBuilder, Value};
+use std::collections::BTreeMap;
+
+/// Runs an operator over a script and compares its outputs, line by line, with what is expected; then in every way that
+/// must give the same. Panics with both texts where they differ.
+///
+/// `config` is what a job file would say under `[step.NAME]`, `kind` and `key` included. A line of output is
+/// `time field=value ...`, with `rejected:` or `late:` before it for those outputs, and `^stamp` behind a late-stamped row.
+#[track_caller]
+pub fn check(registry: &Registry, config: &str, fields: &str, script: &str, expected: &str) {
+    let straight = run(registry, config, fields, script, Way::default());
+    assert_eq!(tidy(expected), tidy(&straight), "the output of\n{config}\n(left: expected, right: was)");
+    agree(registry, config, fields, script);
+}
+
+/// Only the second half of [`check`]: all ways agree, whatever the output is. Returns it.
+#[track_caller]
+pub fn agree(registry: &Registry, config: &str, fields: &str, script: &str) -> String {
+    let straight = run(registry, config, fields, script, Way::default());
+    for way in Way::all() {
+        let again = run(registry, config, fields, script, way);
+        assert_eq!(sorted(&straight), sorted(&again), "run {way:?}:\n{config}\n(left: straight, right: that way)");
+    }
+    straight
+}
+
+/// The faults of a configuration, one a line.
+pub fn faults(registry: &Registry, config: &str, fields: &str) -> String {
+    match plan(registry, config, &parse_fields(fields)) {
+        Ok(_) => String::new(),
+        Err(faults) => faults,
+    }
+}
+
+/// A way to run a script.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    workers: usize,
+    workers_after: usize,
+    row_by_row: bool,
+    one_leap: bool,
+    restart: bool,
+}
+
+impl Default for Way {
+    fn default() -> Way {
+        Way { workers: 1, workers_after: 1, row_by_row: false, one_leap: false, restart: false }
+    }
+}
+
+impl Way {
+    fn all() -> [Way; 6] {
+        let straight = Way::default();
+        [
+            Way { row_by_row: true, ..straight },
+            Way { one_leap: true, ..straight },
+            Way { restart: true, ..straight },
+            Way { workers: 3, workers_after: 3, ..straight },
+            Way { workers: 3, workers_after: 2, restart: true, ..straight },
+            Way { workers: 2, workers_after: 2, restart: true, row_by_row: true, ..straight },
+        ]
+    }
+}
+
+struct Step {
+    planned: Planned,
+    key: Vec<Expression>,
+    input: Schema,
+    origins: Origins,
+}
+
+impl Step {
+    fn fresh(&self) -> Driver {
+        let names = StepNames {
+            name: "step".into(),
+            number: 0,
+            output: self.planned.output.clone(),
+            late: vec![schema::late(&self.input)],
+            origins: self.origins.clone(),
+        };
+        Driver::new(names, (self.planned.make)(), Ordering::from(self.planned.arrival), [0])
+    }
+
+    fn worker(&self, batch: &Batch, row: usize, workers: usize) -> usize {
+        if self.planned.keyed { worker_of(group_of(self.keys(batch).hashes()[row]), workers) } else { 0 }
+    }
+
+    fn keys(&self, batch: &Batch) -> Keys {
+        let columns: Vec<_> = self.key.iter().map(|k| k.evaluate(batch).values).collect();
+        Keys::of(&columns, batch.len())
+    }
+}
+
+fn run(registry: &Registry, config: &str, fields: &str, script: &str, way: Way) -> String {
+    let input = parse_fields(fields);
+    let (planned, key) = plan(registry, config, &input).unwrap_or_else(|faults| panic!("{config}\n{faults}"));
+    let origins = Origins::new(vec!["step".into()]);
+    origins.assign("in[0]");
+    origins.assign("in[1]");
+    let step = Step { planned, key, input, origins };
+    let mut workers: Vec<Driver> = (0..way.workers).map(|_| step.fresh()).collect();
+    let mut kept = BTreeMap::new();
+    let (mut text, mut pending, mut epoch, mut sequence) = (String::new(), Vec::new(), 0, 0);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let Some(mark) = line.strip_prefix("--") else {
+            pending.push(parse_record(line, &step.input, &mut sequence));
+            continue;
+        };
+        let watermark = if mark.trim() == "end" { EventTime::MAX } else { mark.trim().parse().expect("a watermark") };
+        deliver(&step, &mut workers, std::mem::take(&mut pending), way.row_by_row);
+        for driver in &mut workers {
+            driver.hear(epoch, [Mark { source: 0, origin: 0, watermark }]);
+            if !way.one_leap {
+                driver.close(Some(epoch + 1));
+            }
+        }
+        epoch += 1;
+        collect(&mut workers, &mut text);
+        if way.restart {
+            workers = restart(&step, workers, &mut kept, way.workers_after);
+        }
+    }
+    deliver(&step, &mut workers, pending, way.row_by_row);
+    finish(&mut workers, epoch, &mut text);
+    text
+}
+
+fn finish(workers: &mut [Driver], epoch: Epoch, text: &mut String) {
+    for driver in workers.iter_mut() {
+        driver.close(Some(epoch));
+    }
+    collect(workers, text);
+}
+
+type Record = (EventTime, u32, i64, Option<EventTime>, Vec<Value>);
+
+fn deliver(step: &Step, workers: &mut [Driver], records: Vec<Record>, row_by_row: bool) {
+    let rows = if row_by_row { 1 } else { records.len().max(1) };
+    for chunk in records.chunks(rows) {
+        let batch = build(&step.input, chunk);
+        let count = workers.len();
+        for (worker, driver) in workers.iter_mut().enumerate() {
+            let mine: Vec<u32> =
+                (0..batch.len() as u32).filter(|row| step.worker(&batch, *row as usize, count) == worker).collect();
+            if !mine.is_empty() {
+                let batch = batch.take(&mine);
+                let keys = step.keys(&batch);
+                driver.accept(0, if step.planned.keyed { batch.with_keys(keys) } else { batch });
+            }
+        }
+    }
+}
+
+fn collect(workers: &mut [Driver], text: &mut String) {
+    for driver in workers {
+        let Some(ports) = driver.drain() else { continue };
+        for (prefix, batches) in [("", ports.out), ("rejected: ", ports.rejected), ("late: ", ports.late)] {
+            for batch in batches {
+                (0..batch.len()).for_each(|row| show(text, prefix, &batch, row));
+            }
+        }
+    }
+}
+
+fn restart(step: &Step, mut old: Vec<Driver>, kept: &mut BTreeMap<u16, (i64, Vec<u8>)>, workers: usize) -> Vec<Driver> {
+    let mut fresh: Vec<Driver> = (0..workers).map(|_| step.fresh()).collect();
+    for driver in &mut old {
+        driver.snapshot(&mut |group, sequence, bytes| {
+            kept.insert(group, (sequence, bytes));
+        });
+        let held = driver.held();
+        for (worker, new) in fresh.iter_mut().enumerate() {
+            new.take_over(&held, |batch, row| step.worker(batch, row, workers) == worker);
+        }
+    }
+    for (group, (sequence, bytes)) in kept {
+        let owner = if step.planned.keyed { worker_of(*group, workers) } else { 0 };
+        fresh[owner].restore(*group, *sequence, bytes).expect("a snapshot can be restored");
+    }
+    fresh
+}
+
+fn plan(registry: &Registry, config: &str, input: &Schema) -> Result<(Planned, Vec<Expression>), String> {
+    let mut table: toml::Table = config.parse().map_err(|e: toml::de::Error| e.to_string())?;
+    let kind = table.remove("kind").and_then(|k| k.as_str().map(str::to_owned)).expect("the configuration has a kind");
+    let key = match table.remove("key") {
+        None => Vec::new(),
+        Some(toml::Value::Array(keys)) => keys.iter().map(|k| k.as_str().expect("text").to_owned()).collect(),
+        Some(key) => vec![key.as_str().expect("text").to_owned()],
+    };
+    let key: Vec<Expression> = key.iter().map(|k| Expression::plan(k, input, "key").expect("a key")).collect();
+    let fields: Vec<Field> = key.iter().map(|k| Field::new(k.to_string(), k.kind())).collect();
+    let part = registry.operators().iter().find(|part| part.name == kind).expect("a kind that is registered");
+    let operator = (part.parse)(toml::Value::Table(table)).map_err(|fault| fault.to_string())?;
+    let inputs = [input.clone()];
+    let mut planning = Planning::new("step", &inputs, &fields, None);
+    let planned = operator.plan(&mut planning);
+    let faults: Vec<String> = planning.into_faults().iter().map(ToString::to_string).collect();
+    planned.filter(|_| faults.is_empty()).map(|planned| (planned, key)).ok_or_else(|| faults.join("\n"))
+}
+
+fn parse_fields(text: &str) -> Schema {
+    Schema::new(text.split_whitespace().map(|field| {
+        let (name, kind) = field.split_once(':').expect("name:kind");
+        Field::new(name, Kind::ALL.into_iter().find(|k| k.to_string() == kind).expect("a kind"))
+    }))
+}
+
+fn parse_record(line: &str, schema: &Schema, sequence: &mut i64) -> Record {
+    let mut words = line.split_whitespace();
+    let time = words.next().and_then(|t| t.parse().ok()).expect("a time");
+    let mut record: Record = (time, 0, *sequence, None, vec![Value::Null; schema.fields().len()]);
+    for word in words {
+        if let Some(stamp) = word.strip_prefix('^') {
+            record.3 = Some(stamp.parse().expect("a stamp"));
+        } else if let Some((origin, at)) = word.strip_prefix('@').and_then(|w| w.split_once(':')) {
+            (record.1, record.2) = (origin.parse().expect("an origin"), at.parse().expect("a sequence"));
+        } else {
+            let (name, value) = word.split_once('=').expect("field=value");
+            let field = schema.index_of(name).unwrap_or_else(|| panic!("no field {name}"));
+            record.4[field] = parse_value(value, schema.fields()[field].kind);
+        }
+    }
+    *sequence = record.2 + 1;
+    record
+}
+
+fn parse_value(text: &str, kind: Kind) -> Value {
+    match kind {
+        _ if text == "null" => Value::Null,
+        Kind::Bool => Value::Bool(text == "true"),
+        Kind::Int => Value::Int(text.parse().expect("an int")),
+        Kind::Float => Value::Float(text.parse().expect("a float")),
+        Kind::Text => Value::Text(text.replace('_', " ")),
+        Kind::Time => Value::Time(text.parse().expect("microseconds")),
+    }
+}
+
+fn build(schema: &Schema, records: &[Record]) -> Batch {
+    let mut head = Head::default();
+    let mut columns: Vec<ColumnBuilder> = schema.fields().iter().map(|f| ColumnBuilder::new(f.kind)).collect();
+    for (time, origin, sequence, stamp, values) in records {
+        head.times.push(*time);
+        head.origins.push(*origin);
+        head.sequences.push(*sequence);
+        head.stamps.push(*stamp);
+        columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value.clone()));
+    }
+    Batch::new(schema, head, columns.iter_mut().map(ColumnBuilder::finish).collect())
+}
+
+fn show(text: &mut String, prefix: &str, batch: &Batch, row: usize) {
+    text.push_str(&format!("{prefix}{}", batch.times()[row]));
+    let schema = batch.records().schema();
+    for (i, column) in batch.columns().iter().enumerate() {
+        let name = schema.field(schema::SYSTEM + i).name();
+        if prefix == "rejected: " && (name == "step" || name == "place" || name == "payload") {
+            continue;
+        }
+        text.push_str(&format!(" {name}="));
+        match crate::value::value_at(column, row) {
+            Value::Text(value) => text.push_str(&value.replace(' ', "_")),
+            Value::Time(value) => text.push_str(&value.to_string()),
+            _ => batch::write_json(text, column, row),
+        }
+    }
+    if let Some(stamp) = batch.stamp(row) {
+        text.push_str(&format!(" ^{stamp}"));
+    }
+    text.push('\n');
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn tidy(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}

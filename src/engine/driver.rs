@@ -1,0 +1,192 @@
+//! Runs one operator on one worker, without timely: order, watermarks, state.
+//!
+//! ```text
+//! accept(input, batch) --(in order?)--> Order --+--> Instance::on_batch
+//! hear(epoch, mark)    --> by epoch             |
+//! close(epoch)         --> watermark = min over the partitions upstream --> release, on_watermark
+//! ```
+//! **What goes out at watermark W depends on the rows whose point is below W and on nothing else**, so it does not matter how
+//! epochs were cut. That is why marks of several epochs may be applied in one leap.
+
+use super::order::Order;
+use crate::batch::Batch;
+use crate::fault::Failure;
+use crate::key::KeyGroup;
+use crate::operator::{Arrival, Instance, Outputs, Ports, StepNames};
+use crate::origin::Origin;
+use crate::time::{self, BEFORE_ALL, EventTime};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Timely's time: the number of an epoch.
+pub type Epoch = u64;
+
+/// What a source says of one of its partitions at the end of an epoch: nothing older than `watermark` comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Which source of the job.
+    pub source: u16,
+    /// Which partition.
+    pub origin: Origin,
+    /// Its watermark.
+    pub watermark: EventTime,
+}
+
+/// How a driver treats the order of what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordering {
+    /// Rows go to the operator as they come.
+    None,
+    /// Rows go to the operator in canonical order; late ones go to `late`.
+    Strict,
+    /// Rows go to the operator in canonical order, late ones at the point of their stamp: for streams in which rows of
+    /// one origin may come by several ways.
+    Merge,
+}
+
+impl From<Arrival> for Ordering {
+    fn from(arrival: Arrival) -> Ordering {
+        match arrival {
+            Arrival::AsTheyCome => Ordering::None,
+            Arrival::InOrder => Ordering::Strict,
+        }
+    }
+}
+
+/// An operator at work on one worker.
+pub struct Driver {
+    instance: Box<dyn Instance>,
+    outputs: Outputs,
+    ordering: Ordering,
+    order: Order,
+    marks: BTreeMap<Epoch, Vec<Mark>>,
+    partitions: BTreeMap<Origin, EventTime>,
+    watermark: EventTime,
+}
+
+impl Driver {
+    /// A driver; `partitions` are those of all sources upstream, so that none is forgotten in the minimum.
+    pub fn new(
+        names: StepNames,
+        instance: Box<dyn Instance>,
+        ordering: Ordering,
+        partitions: impl IntoIterator<Item = Origin>,
+    ) -> Driver {
+        Driver {
+            instance,
+            outputs: Outputs::new(names),
+            ordering,
+            order: Order::default(),
+            marks: BTreeMap::new(),
+            partitions: partitions.into_iter().map(|origin| (origin, BEFORE_ALL)).collect(),
+            watermark: BEFORE_ALL,
+        }
+    }
+
+    /// Takes a batch of an input.
+    pub fn accept(&mut self, input: usize, batch: Batch) {
+        match self.ordering {
+            Ordering::None => self.instance.on_batch(input, &batch, &mut self.outputs),
+            Ordering::Merge => self.order.push(input, batch),
+            Ordering::Strict if batch.any_late() => {
+                let (late, on_time): (Vec<u32>, Vec<u32>) =
+                    (0..batch.len() as u32).partition(|row| batch.stamp(*row as usize).is_some());
+                let late: Vec<(u32, String)> = late.into_iter().map(|row| (row, too_late(&batch, row))).collect();
+                self.outputs.late(input, &batch, &late);
+                self.order.push(input, batch.take(&on_time));
+            }
+            Ordering::Strict => self.order.push(input, batch),
+        }
+    }
+
+    /// Hears what the sources said at the end of an epoch; applied when the epoch closes.
+    pub fn hear(&mut self, epoch: Epoch, marks: impl IntoIterator<Item = Mark>) {
+        self.marks.entry(epoch).or_default().extend(marks);
+    }
+
+    /// Closes all epochs before `frontier` (`None`: all there are).
+    pub fn close(&mut self, frontier: Option<Epoch>) {
+        let later = frontier.map(|frontier| self.marks.split_off(&frontier)).unwrap_or_default();
+        let closed = std::mem::replace(&mut self.marks, later);
+        for mark in closed.into_values().flatten() {
+            let watermark = self.partitions.entry(mark.origin).or_insert(BEFORE_ALL);
+            *watermark = mark.watermark.max(*watermark);
+        }
+        let least = self.partitions.values().min().copied().unwrap_or(BEFORE_ALL);
+        if least > self.watermark {
+            self.watermark = least;
+            for (input, batch) in self.order.release(least) {
+                self.instance.on_batch(input, &batch, &mut self.outputs);
+            }
+            self.instance.on_watermark(least, &mut self.outputs);
+        }
+    }
+
+    /// What has gone out since it was last asked.
+    pub fn drain(&mut self) -> Option<Ports> {
+        (!self.outputs.is_empty()).then(|| self.outputs.drain())
+    }
+
+    /// The watermark that was last applied.
+    pub fn watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    /// How many keys the operator has state for.
+    pub fn keys(&self) -> usize {
+        self.instance.keys()
+    }
+
+    /// How many rows wait to be put in order.
+    pub fn waiting(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The outputs, for a splitter that rejects on this step's behalf.
+    pub fn outputs(&mut self) -> &mut Outputs {
+        &mut self.outputs
+    }
+
+    /// Saves the operator's key groups that changed, each with the next sequence of its derived rows.
+    pub fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, i64, Vec<u8>)) {
+        let outputs = &self.outputs;
+        self.instance.snapshot(&mut |group, bytes| save(group, outputs.sequence(group), bytes));
+    }
+
+    /// Takes over a key group as it was saved.
+    pub fn restore(&mut self, group: KeyGroup, sequence: i64, bytes: &[u8]) -> Result<(), Failure> {
+        self.outputs.resume(group, sequence);
+        if bytes.is_empty() { Ok(()) } else { self.instance.restore(group, bytes) }
+    }
+
+    /// The rows that wait to be put in order, and the watermarks: with the key groups, all that a driver knows.
+    pub fn held(&self) -> Held {
+        let waiting = self.order.waiting().map(|(input, batch)| (input, batch.clone())).collect();
+        Held { waiting, partitions: self.partitions.clone(), watermark: self.watermark }
+    }
+
+    /// Takes over what another driver held, as far as `mine` says that a row is for this one.
+    pub fn take_over(&mut self, held: &Held, mine: impl Fn(&Batch, usize) -> bool) {
+        for (input, batch) in &held.waiting {
+            let rows: Vec<u32> = (0..batch.len() as u32).filter(|row| mine(batch, *row as usize)).collect();
+            self.order.push(*input, batch.take(&rows));
+        }
+        self.partitions.extend(held.partitions.iter());
+        self.watermark = held.watermark;
+    }
+}
+
+/// What a driver holds beside the operator's state.
+pub struct Held {
+    waiting: Vec<(usize, Batch)>,
+    partitions: BTreeMap<Origin, EventTime>,
+    watermark: EventTime,
+}
+
+fn too_late(batch: &Batch, row: u32) -> String {
+    let stamp = batch.stamp(row as usize).expect("a late row has a stamp");
+    let watermark = time::format(stamp);
+    format!(
+        "older than the watermark of its partition, which was {watermark} already; this step needs its records in order"
+    )
+}

@@ -1,0 +1,301 @@
+//! Reads source partitions on a thread of their own: one reader thread for each worker.
+//!
+//! ```text
+//! Reader::read --frames--> decode pool --rows, in order--> Stamper --batches and watermarks--> source operator
+//! ```
+//! Bounded everywhere: a partition has a few frames in the pool, a worker's channel has room for a few batches, and when
+//! it is full nothing is read.
+
+use super::decode::{DecodePool, Decoders, Decoding};
+use super::driver::Mark;
+use super::shared::Shared;
+use super::stamp::Stamper;
+use super::wall;
+use crate::batch::Batch;
+use crate::fault::Failure;
+use crate::formats::Rows;
+use crate::job::plan::TimePolicy;
+use crate::origin::Origin;
+use crate::source::{Feed, Read, Reader};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+use timely::scheduling::activate::SyncActivator;
+
+/// Records asked of a reader at once.
+const READ_RECORDS: usize = 8_192;
+/// Frames of one partition that may be decoded at once.
+const DECODING_MAX: usize = 4;
+/// How long the thread sleeps when nobody wakes it.
+const NAP: Duration = Duration::from_millis(100);
+
+/// What a reader thread hands to the source operator.
+pub struct Polled {
+    /// Records.
+    pub batch: Option<Batch>,
+    /// What could not be taken.
+    pub rejected: Option<Batch>,
+    /// Where the partition stands behind them.
+    pub mark: Mark,
+}
+
+/// The partitions of one source that belong to one worker.
+pub struct Lane {
+    /// Which source of the job.
+    pub source: usize,
+    /// The open source.
+    pub feed: Arc<dyn Feed>,
+    /// How its frames are decoded.
+    pub decoders: Option<Decoders>,
+    /// Where batches go. Dropped when there is nothing more to come.
+    pub sender: Option<SyncSender<Polled>>,
+    /// Wakes the source operator.
+    pub activator: SyncActivator,
+    /// Partitions that were found and are to be read; filled while the job runs, too.
+    pub found: Arc<Mutex<Vec<Found>>>,
+    /// Whether more may be found.
+    pub grows: bool,
+    /// The policy that the stampers follow.
+    pub policy: TimePolicy,
+    /// The partitions that are read.
+    pub partitions: Vec<Partition>,
+}
+
+/// A partition that is to be opened.
+pub struct Found {
+    /// Its number.
+    pub origin: Origin,
+    /// Its name within the source.
+    pub name: String,
+    /// What stamps its records.
+    pub stamper: Stamper,
+}
+
+/// An open partition.
+pub struct Partition {
+    origin: Origin,
+    reader: Box<dyn Reader>,
+    stamper: Stamper,
+    decoding: VecDeque<Decoding>,
+    outbox: VecDeque<Polled>,
+    at_end: bool,
+    closed: bool,
+    look_again: Option<Instant>,
+    spoke: Instant,
+    progress: u64,
+}
+
+/// Reads all lanes of one worker until they end or the job stops. Runs on its own thread.
+pub fn read(mut lanes: Vec<Lane>, pool: &DecodePool, shared: &Arc<Shared>) {
+    let me = thread::current();
+    let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || me.unpark());
+    while !lanes.is_empty() && !shared.stopping() {
+        let mut turn = Turn { pool, shared, wake: &wake, busy: false, next: wall::now() + NAP };
+        for lane in &mut lanes {
+            if let Err(failure) = turn.lane(lane) {
+                return shared.fail(failure);
+            }
+        }
+        let (busy, next) = (turn.busy, turn.next);
+        lanes.retain(|lane| lane.sender.is_some());
+        if !busy {
+            thread::park_timeout(next.saturating_duration_since(wall::now()));
+        }
+    }
+    // Dropping the senders ends the sources; they are told so that they need not wait to notice.
+    for lane in &mut lanes {
+        lane.sender = None;
+        let _ = lane.activator.activate();
+    }
+}
+
+/// One look at everything that can be done now.
+struct Turn<'a> {
+    pool: &'a DecodePool,
+    shared: &'a Arc<Shared>,
+    wake: &'a Arc<dyn Fn() + Send + Sync>,
+    busy: bool,
+    next: Instant,
+}
+
+impl Turn<'_> {
+    fn lane(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+        let begun = wall::now();
+        let found = std::mem::take(&mut *lane.found.lock().expect("nobody panics while adding a partition"));
+        for found in found {
+            lane.partitions.push(self.open(lane, found)?);
+        }
+        let mut partitions = std::mem::take(&mut lane.partitions);
+        let mut worked = false;
+        for partition in &mut partitions {
+            worked |= self.partition(lane, partition)?;
+        }
+        partitions.retain(|p| !p.closed || !p.outbox.is_empty());
+        lane.partitions = partitions;
+        let metrics = &self.shared.metrics.sources[lane.source];
+        if worked {
+            self.busy = true;
+            metrics.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+        } else {
+            *metrics.trouble.lock().expect("nobody panics while saying what is wrong") = lane.feed.trouble();
+        }
+        if lane.partitions.is_empty() && !lane.grows {
+            lane.sender = None;
+            let _ = lane.activator.activate();
+        }
+        Ok(())
+    }
+
+    fn open(&self, lane: &Lane, found: Found) -> Result<Partition, Failure> {
+        let reader = lane.feed.open(&found.name, None, self.wake.clone())?;
+        Ok(Partition {
+            origin: found.origin,
+            reader,
+            stamper: found.stamper,
+            decoding: VecDeque::new(),
+            outbox: VecDeque::new(),
+            at_end: false,
+            closed: false,
+            look_again: None,
+            spoke: wall::now(),
+            progress: 0,
+        })
+    }
+
+    /// Does for a partition what can be done now; says whether that was anything.
+    fn partition(&mut self, lane: &Lane, partition: &mut Partition) -> Result<bool, Failure> {
+        let mut worked = self.send(lane, partition);
+        while partition.outbox.is_empty() && self.stamp(lane, partition) {
+            worked = true;
+            self.send(lane, partition);
+        }
+        if partition.outbox.is_empty() && self.may_read(lane, partition) {
+            worked |= self.read(lane, partition)?;
+        }
+        if partition.at_end && !partition.closed && partition.decoding.is_empty() && partition.outbox.is_empty() {
+            partition.stamper.end();
+            partition.closed = true;
+            self.shared.partitions.end(partition.origin);
+            self.post(lane, partition, None, None);
+            self.send(lane, partition);
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    fn may_read(&mut self, lane: &Lane, partition: &Partition) -> bool {
+        if partition.at_end || partition.decoding.len() >= DECODING_MAX {
+            return false;
+        }
+        if let Some(at) = partition.look_again.filter(|at| *at > wall::now()) {
+            self.next = self.next.min(at);
+            return false;
+        }
+        let Some(drift) = lane.policy.max_drift else { return true };
+        let slowest = self.shared.partitions.slowest(lane.source);
+        slowest.is_none_or(|slowest| partition.stamper.watermark() <= slowest.saturating_add(drift.micros()))
+    }
+
+    fn read(&mut self, lane: &Lane, partition: &mut Partition) -> Result<bool, Failure> {
+        partition.look_again = None;
+        let read = partition.reader.read(READ_RECORDS)?;
+        let progress = partition.reader.progress();
+        self.shared.metrics.sources[lane.source]
+            .progress
+            .fetch_add(progress.saturating_sub(partition.progress), Relaxed);
+        partition.progress = progress;
+        match read {
+            Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(Box::new(rows))),
+            Read::Frames(frames) => {
+                let decoders = lane.decoders.as_ref().expect("a feed that gives frames has a decoder");
+                partition.decoding.push_back(self.pool.decode(decoders, frames, self.wake));
+            }
+            Read::End => partition.at_end = true,
+            Read::Idle(wait) => {
+                partition.look_again = Some(wall::now() + wait);
+                self.next = self.next.min(wall::now() + wait);
+                self.grow_quiet(lane, partition);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A partition that has been silent for long no longer holds the others back.
+    fn grow_quiet(&mut self, lane: &Lane, partition: &mut Partition) {
+        let Some(idle_after) = lane.policy.idle_after else { return };
+        if partition.spoke.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
+            return;
+        }
+        let before = partition.stamper.watermark();
+        // It is silent first, so that it is not counted among those that hold back.
+        self.shared.partitions.idle(partition.origin, before);
+        let reached = self.shared.partitions.reached(lane.source);
+        if partition.stamper.raise(reached) > before {
+            self.shared.partitions.idle(partition.origin, partition.stamper.watermark());
+            self.post(lane, partition, None, None);
+            self.send(lane, partition);
+        }
+    }
+
+    /// Stamps the rows at the head of the queue, if they are decoded.
+    fn stamp(&mut self, lane: &Lane, partition: &mut Partition) -> bool {
+        let rows = match partition.decoding.pop_front().map(Decoding::take) {
+            None => return false,
+            Some(Err(still)) => {
+                partition.decoding.push_front(still);
+                return false;
+            }
+            Some(Ok(rows)) => rows,
+        };
+        partition.spoke = wall::now();
+        self.give(lane, partition, rows);
+        true
+    }
+
+    fn give(&mut self, lane: &Lane, partition: &mut Partition, rows: Rows) {
+        let (records, bad) = (rows.times.len() as u64, rows.bad.len() as u64);
+        let last = rows.sequences.last().copied();
+        let stamped = partition.stamper.stamp(rows, wall::time_of_day(), &self.shared.origins);
+        self.shared.partitions.advance(partition.origin, partition.stamper.watermark(), last, records);
+        let metrics = &self.shared.metrics.sources[lane.source];
+        metrics.records.fetch_add(records, Relaxed);
+        metrics.batches.fetch_add(1, Relaxed);
+        metrics.late.fetch_add(stamped.late as u64, Relaxed);
+        metrics.rejected.fetch_add(stamped.rejected.as_ref().map_or(bad, |b| b.len() as u64), Relaxed);
+        self.post(lane, partition, stamped.batch, stamped.rejected);
+    }
+
+    fn post(&self, lane: &Lane, partition: &mut Partition, batch: Option<Batch>, rejected: Option<Batch>) {
+        let mark =
+            Mark { source: lane.source as u16, origin: partition.origin, watermark: partition.stamper.watermark() };
+        partition.outbox.push_back(Polled { batch, rejected, mark });
+    }
+
+    /// Sends what there is room for.
+    fn send(&mut self, lane: &Lane, partition: &mut Partition) -> bool {
+        let Some(sender) = &lane.sender else { return false };
+        let mut sent = false;
+        while let Some(polled) = partition.outbox.pop_front() {
+            match sender.try_send(polled) {
+                Ok(()) => {
+                    sent = true;
+                    self.shared.metrics.sources[lane.source].queue.fetch_add(1, Relaxed);
+                }
+                Err(TrySendError::Full(polled)) => {
+                    partition.outbox.push_front(polled);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+        }
+        if sent {
+            // A worker that is gone does not miss it.
+            let _ = lane.activator.activate();
+        }
+        sent
+    }
+}

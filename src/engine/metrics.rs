@@ -1,0 +1,208 @@
+//! What every part of a running job counts, always: cheap to count, ready to be shown, summed over workers when asked.
+
+use crate::job::plan::Plan;
+use crate::time::{BEFORE_ALL, EventTime};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// The counts of a job.
+pub struct Metrics {
+    /// One for each source.
+    pub sources: Vec<Source>,
+    /// For each step, one for each worker.
+    pub steps: Vec<Vec<Step>>,
+    /// One for each sink.
+    pub sinks: Vec<Sink>,
+}
+
+/// The counts of a source.
+#[derive(Default)]
+pub struct Source {
+    /// Records given on.
+    pub records: AtomicU64,
+    /// Batches given on.
+    pub batches: AtomicU64,
+    /// Records that could not be decoded, or lay too far in the future.
+    pub rejected: AtomicU64,
+    /// Records older than their partition's watermark.
+    pub late: AtomicU64,
+    /// How far the source has been read, in the unit of its total.
+    pub progress: AtomicU64,
+    /// Nanoseconds of reading and stamping.
+    pub busy: AtomicU64,
+    /// Batches that wait to be taken by workers.
+    pub queue: AtomicI64,
+    /// What is wrong with the outside world.
+    pub trouble: Mutex<Option<String>>,
+}
+
+/// The counts of a step on one worker.
+pub struct Step {
+    /// Records taken in.
+    pub records: AtomicU64,
+    /// Batches taken in.
+    pub batches: AtomicU64,
+    /// Records given out.
+    pub out: AtomicU64,
+    /// Records rejected.
+    pub rejected: AtomicU64,
+    /// Records found late.
+    pub late: AtomicU64,
+    /// Nanoseconds at work.
+    pub busy: AtomicU64,
+    /// Records that wait to be put in order.
+    pub waiting: AtomicU64,
+    /// Keys that have state.
+    pub keys: AtomicU64,
+    /// The watermark last applied.
+    pub watermark: AtomicI64,
+    /// The epoch that is open.
+    pub epoch: AtomicU64,
+}
+
+/// The counts of a sink.
+#[derive(Default)]
+pub struct Sink {
+    /// Records written.
+    pub records: AtomicU64,
+    /// Batches that wait to be written.
+    pub queue: AtomicI64,
+    /// Nanoseconds of writing.
+    pub busy: AtomicU64,
+    /// What is wrong with the outside world.
+    pub trouble: Mutex<Option<String>>,
+}
+
+impl Metrics {
+    /// Zeros for all parts of a plan.
+    pub fn new(plan: &Plan, workers: usize) -> Metrics {
+        Metrics {
+            sources: plan.sources.iter().map(|_| Source::default()).collect(),
+            steps: plan.steps.iter().map(|_| (0..workers).map(|_| Step::new()).collect()).collect(),
+            sinks: plan.sinks.iter().map(|_| Sink::default()).collect(),
+        }
+    }
+}
+
+impl Step {
+    fn new() -> Step {
+        let zero = AtomicU64::default;
+        Step {
+            records: zero(),
+            batches: zero(),
+            out: zero(),
+            rejected: zero(),
+            late: zero(),
+            busy: zero(),
+            waiting: zero(),
+            keys: zero(),
+            watermark: AtomicI64::new(BEFORE_ALL),
+            epoch: zero(),
+        }
+    }
+}
+
+/// The counts of a source at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceCounts {
+    /// See [`Source`].
+    pub records: u64,
+    /// See [`Source`].
+    pub rejected: u64,
+    /// See [`Source`].
+    pub late: u64,
+    /// See [`Source`].
+    pub progress: u64,
+    /// See [`Source`].
+    pub busy_ns: u64,
+    /// See [`Source`].
+    pub queue: i64,
+    /// See [`Source`].
+    pub trouble: Option<String>,
+}
+
+/// The counts of a step at one moment, over all workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepCounts {
+    /// See [`Step`].
+    pub records: u64,
+    /// See [`Step`].
+    pub batches: u64,
+    /// See [`Step`].
+    pub out: u64,
+    /// See [`Step`].
+    pub rejected: u64,
+    /// See [`Step`].
+    pub late: u64,
+    /// Nanoseconds at work, for each worker.
+    pub busy_ns: Vec<u64>,
+    /// See [`Step`].
+    pub waiting: u64,
+    /// See [`Step`].
+    pub keys: u64,
+    /// The least watermark of all workers.
+    pub watermark: EventTime,
+    /// The least open epoch of all workers.
+    pub epoch: u64,
+}
+
+/// The counts of a sink at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkCounts {
+    /// See [`Sink`].
+    pub records: u64,
+    /// See [`Sink`].
+    pub queue: i64,
+    /// See [`Sink`].
+    pub busy_ns: u64,
+    /// See [`Sink`].
+    pub trouble: Option<String>,
+}
+
+impl Source {
+    /// What it counts now.
+    pub fn read(&self) -> SourceCounts {
+        SourceCounts {
+            records: self.records.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            late: self.late.load(Relaxed),
+            progress: self.progress.load(Relaxed),
+            busy_ns: self.busy.load(Relaxed),
+            queue: self.queue.load(Relaxed),
+            trouble: said(&self.trouble),
+        }
+    }
+}
+
+impl Sink {
+    /// What it counts now.
+    pub fn read(&self) -> SinkCounts {
+        SinkCounts {
+            records: self.records.load(Relaxed),
+            queue: self.queue.load(Relaxed),
+            busy_ns: self.busy.load(Relaxed),
+            trouble: said(&self.trouble),
+        }
+    }
+}
+
+/// What a step counts now, over all its workers.
+pub fn read_step(workers: &[Step]) -> StepCounts {
+    let sum = |count: fn(&Step) -> &AtomicU64| workers.iter().map(|w| count(w).load(Relaxed)).sum();
+    StepCounts {
+        records: sum(|w| &w.records),
+        batches: sum(|w| &w.batches),
+        out: sum(|w| &w.out),
+        rejected: sum(|w| &w.rejected),
+        late: sum(|w| &w.late),
+        busy_ns: workers.iter().map(|w| w.busy.load(Relaxed)).collect(),
+        waiting: sum(|w| &w.waiting),
+        keys: sum(|w| &w.keys),
+        watermark: workers.iter().map(|w| w.watermark.load(Relaxed)).min().unwrap_or(BEFORE_ALL),
+        epoch: workers.iter().map(|w| w.epoch.load(Relaxed)).min().unwrap_or(0),
+    }
+}
+
+fn said(trouble: &Mutex<Option<String>>) -> Option<String> {
+    trouble.lock().expect("nobody panics while saying what is wrong").clone()
+}

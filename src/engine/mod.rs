@@ -1,0 +1,28 @@
+//! The engine: mounts a plan on timely dataflow and runs it. The only room that names timely.
+//!
+//! ```text
+//!  reader thread (one per worker)              worker thread (timely)                        writer thread (one per shard)
+//!  Reader -> decode pool -> stamp  ==batches==> source -> split ~~exchange~~> Driver -> ... -> sink ==batches==> Writer
+//!                        \=watermarks=========> source ~~broadcast, per epoch~~> Driver        <==== written ====
+//! ```
+//! Timely's time is the **epoch**, minted at the sources; event time travels as data. A [`driver::Driver`] runs one
+//! operator on one worker and knows nothing of timely; everything else here moves data between handles and drivers.
+
+mod decode;
+pub mod driver;
+mod intake;
+pub mod metrics;
+mod mount;
+mod order;
+mod outlet;
+mod parcel;
+mod partitions;
+mod render;
+mod shared;
+mod split;
+mod stamp;
+mod start;
+pub mod wall;
+
+pub use partitions::Standing;
+pub use start::{Job, Status, start};

@@ -1,0 +1,466 @@
+//! Mounts sources, splitters, drivers and sinks as timely operators. These closures only move data between handles and
+//! structs; capabilities live here and nowhere else.
+
+use super::driver::{Driver, Epoch, Mark};
+use super::intake::Polled;
+use super::outlet::{Outlet, Post};
+use super::parcel::Parcel;
+use super::shared::Shared;
+use super::split::Splitter;
+use super::wall;
+use crate::batch::Batch;
+use crate::fault::Failure;
+use crate::job::plan::EngineSettings;
+use crate::operator::{Outputs, Ports};
+use crate::origin::Origin;
+use crate::sink::Writer;
+use crate::time::EventTime;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::Instant;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, Concatenate};
+use timely::dataflow::{ProbeHandle, Scope, StreamVec};
+use timely::progress::frontier::MutableAntichain;
+use timely::scheduling::Activator;
+use timely::scheduling::activate::SyncActivator;
+
+/// Batches on their way.
+pub type Stream<'s> = StreamVec<'s, Epoch, Parcel>;
+/// What the sources say of their partitions, once per epoch.
+pub type Marks<'s> = StreamVec<'s, Epoch, Mark>;
+
+type Out = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Parcel>>>;
+
+/// What all operators of a worker have at hand.
+#[derive(Clone)]
+pub struct Mounting<'s> {
+    /// The scope that they are mounted in.
+    pub scope: Scope<'s, Epoch>,
+    /// The job's state.
+    pub shared: Arc<Shared>,
+    /// The probe behind all sinks.
+    pub probe: ProbeHandle<Epoch>,
+    /// Settings of the job.
+    pub settings: EngineSettings,
+}
+
+/// The streams of a mounted source.
+pub struct SourceStreams<'s> {
+    /// Records.
+    pub out: Stream<'s>,
+    /// What could not be taken.
+    pub rejected: Stream<'s>,
+    /// Watermarks, on the worker that read them.
+    pub marks: Marks<'s>,
+    /// Wakes the operator from another thread.
+    pub wake: SyncActivator,
+    /// Wakes the operator from this worker.
+    pub activator: Activator,
+}
+
+/// Mounts the operator that takes what a reader thread has polled and gives it into epochs.
+pub fn source<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    number: usize,
+    polled: Receiver<Polled>,
+    reader: Arc<OnceLock<Thread>>,
+) -> SourceStreams<'s> {
+    let scope = mounting.scope;
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let address = builder.operator_info().address;
+    let wake = scope.worker().sync_activator_for(address.to_vec());
+    let activator = scope.activator_for(Rc::clone(&address));
+    let again = scope.activator_for(address);
+    let (out, out_stream) = builder.new_output();
+    let (rejected, rejected_stream) = builder.new_output();
+    let (marks, marks_stream) = builder.new_output();
+    let mut ports = [Out::from(out), Out::from(rejected)];
+    let mut marks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Mark>>>::from(marks);
+    let (shared, probe, settings) = (mounting.shared.clone(), mounting.probe.clone(), mounting.settings.clone());
+    builder.build(move |caps| {
+        let mut epoch = OpenEpoch::new(caps, number);
+        move |_| {
+            while epoch.is_open() {
+                if shared.failed() {
+                    return epoch.abandon();
+                }
+                if shared.epoch() > epoch.number() {
+                    epoch.close(shared.epoch(), &mut marks);
+                }
+                if epoch.number() >= settings.epochs_ahead_max
+                    && probe.less_equal(&(epoch.number() - settings.epochs_ahead_max))
+                {
+                    return; // The worker wakes the sources when the probe moves.
+                }
+                match polled.try_recv() {
+                    Ok(polled) => {
+                        shared.metrics.sources[number].queue.fetch_sub(1, Relaxed);
+                        if let Some(thread) = reader.get() {
+                            thread.unpark();
+                        }
+                        epoch.give(polled, &mut ports);
+                        if epoch.records >= settings.epoch_records_max {
+                            epoch.close(shared.end_epoch(epoch.number()), &mut marks);
+                        }
+                    }
+                    Err(TryRecvError::Empty) => {
+                        let Some(begun) = epoch.begun else { return };
+                        let left = settings.epoch.to_std().saturating_sub(begun.elapsed());
+                        if !left.is_zero() {
+                            return again.activate_after(left);
+                        }
+                        epoch.close(shared.end_epoch(epoch.number()), &mut marks);
+                    }
+                    Err(TryRecvError::Disconnected) => return epoch.finish(&mut marks),
+                }
+            }
+        }
+    });
+    SourceStreams { out: out_stream, rejected: rejected_stream, marks: marks_stream, wake, activator }
+}
+
+/// The epoch that a source operator is in.
+struct OpenEpoch {
+    source: u16,
+    caps: Option<Vec<Capability<Epoch>>>,
+    number: Epoch,
+    records: usize,
+    /// When the first thing was given into it.
+    begun: Option<Instant>,
+    watermarks: BTreeMap<Origin, EventTime>,
+}
+
+impl OpenEpoch {
+    fn new(caps: Vec<Capability<Epoch>>, source: usize) -> OpenEpoch {
+        OpenEpoch {
+            source: source as u16,
+            caps: Some(caps),
+            number: 0,
+            records: 0,
+            begun: None,
+            watermarks: BTreeMap::new(),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.caps.is_some()
+    }
+
+    fn number(&self) -> Epoch {
+        self.number
+    }
+
+    fn give(&mut self, polled: Polled, ports: &mut [Out; 2]) {
+        let caps = self.caps.as_ref().expect("an open epoch has capabilities");
+        self.begun.get_or_insert_with(wall::now);
+        self.records += polled.batch.as_ref().map_or(0, Batch::len);
+        for (port, batch) in [polled.batch, polled.rejected].into_iter().enumerate() {
+            if let Some(batch) = batch {
+                ports[port].activate().session(&caps[port]).give(Parcel { to: 0, batch });
+            }
+        }
+        self.watermarks.insert(polled.mark.origin, polled.mark.watermark);
+    }
+
+    /// Says where the partitions stand, and goes on to a later epoch.
+    fn close(&mut self, next: Epoch, marks: &mut OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Mark>>>) {
+        let Some(caps) = &mut self.caps else { return };
+        let source = self.source;
+        let said = std::mem::take(&mut self.watermarks).into_iter().map(|(origin, watermark)| Mark {
+            source,
+            origin,
+            watermark,
+        });
+        marks.activate().session(&caps[2]).give_iterator(said);
+        caps.iter_mut().for_each(|cap| cap.downgrade(&next));
+        (self.number, self.records, self.begun) = (next, 0, None);
+    }
+
+    fn finish(&mut self, marks: &mut OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Mark>>>) {
+        self.close(self.number + 1, marks);
+        self.caps = None;
+    }
+
+    fn abandon(&mut self) {
+        self.caps = None;
+    }
+}
+
+/// Mounts a splitter: every row goes to the worker that owns its key group. Gives the parcels and the rejected rows.
+pub fn split<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    stream: Stream<'s>,
+    mut splitter: Splitter,
+    mut outputs: Outputs,
+) -> (Stream<'s>, Stream<'s>) {
+    let mut builder = OperatorBuilder::new(format!("{name} (split)"), mounting.scope);
+    let mut input = builder.new_input(stream, Pipeline);
+    let (parcels, parcels_stream) = builder.new_output();
+    let (rejected, rejected_stream) = builder.new_output();
+    let (mut parcels, mut rejected) = (Out::from(parcels), Out::from(rejected));
+    let (shared, name) = (mounting.shared.clone(), name.to_owned());
+    builder.build(move |caps| {
+        drop(caps);
+        move |_| {
+            input.for_each(|cap, batches| {
+                if shared.failed() {
+                    return batches.clear();
+                }
+                let mut sending = parcels.activate();
+                let held = cap.retain(0);
+                let mut session = sending.session(&held);
+                guard(&shared, &name, || {
+                    for parcel in batches.drain(..) {
+                        splitter.split(&parcel.batch, &mut outputs, |to, batch| {
+                            session.give(Parcel { to: to as u64, batch })
+                        });
+                    }
+                });
+                if !outputs.is_empty() {
+                    let refused = outputs.drain().rejected.into_iter().map(|batch| Parcel { to: 0, batch });
+                    rejected.activate().session(&cap.retain(1)).give_iterator(refused);
+                }
+            });
+        }
+    });
+    (parcels_stream, rejected_stream)
+}
+
+/// Mounts a driver. `addressed` says that the inputs are parcels for certain workers. Gives out, rejected and late.
+pub fn step<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    number: usize,
+    driver: Driver,
+    inputs: Vec<Stream<'s>>,
+    addressed: bool,
+    marks: Marks<'s>,
+) -> [Stream<'s>; 3] {
+    let mut builder = OperatorBuilder::new(name.to_owned(), mounting.scope);
+    let mut exchanged: Vec<_> = Vec::new();
+    let mut local: Vec<_> = Vec::new();
+    for stream in inputs {
+        if addressed {
+            exchanged.push(builder.new_input(stream, Exchange::new(|parcel: &Parcel| parcel.to)));
+        } else {
+            local.push(builder.new_input(stream, Pipeline));
+        }
+    }
+    let mut marks = builder.new_input(marks, Pipeline);
+    let mut streams = Vec::new();
+    let mut ports: Vec<Out> = Vec::new();
+    for _ in 0..3 {
+        let (port, stream) = builder.new_output();
+        ports.push(Out::from(port));
+        streams.push(stream);
+    }
+    let mut running = RunningStep {
+        driver,
+        ports,
+        shared: mounting.shared.clone(),
+        number,
+        worker: mounting.scope.index(),
+        name: name.to_owned(),
+    };
+    builder.build(move |caps| {
+        let mut held = Some(caps);
+        move |frontiers| {
+            for (i, input) in exchanged.iter_mut().enumerate() {
+                input.for_each(|cap, parcels| {
+                    running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)])
+                });
+            }
+            for (i, input) in local.iter_mut().enumerate() {
+                input.for_each(|cap, parcels| {
+                    running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)])
+                });
+            }
+            marks.for_each(|cap, heard| running.driver.hear(*cap.time(), heard.drain(..)));
+            let Some(caps) = &mut held else { return };
+            let frontier = least(frontiers);
+            running.close(frontier, caps);
+            match frontier {
+                Some(epoch) => caps.iter_mut().for_each(|cap| cap.downgrade(&epoch)),
+                None => held = None,
+            }
+        }
+    });
+    streams.try_into().unwrap_or_else(|_| unreachable!("three outputs were made"))
+}
+
+/// A driver with its handles.
+struct RunningStep {
+    driver: Driver,
+    ports: Vec<Out>,
+    shared: Arc<Shared>,
+    number: usize,
+    worker: usize,
+    name: String,
+}
+
+impl RunningStep {
+    fn accept(&mut self, input: usize, parcels: &mut Vec<Parcel>, caps: &[Capability<Epoch>]) {
+        let begun = wall::now();
+        let metrics = &self.shared.metrics.steps[self.number][self.worker];
+        if !self.shared.failed() {
+            metrics.batches.fetch_add(parcels.len() as u64, Relaxed);
+            metrics.records.fetch_add(parcels.iter().map(|p| p.batch.len() as u64).sum(), Relaxed);
+            let driver = &mut self.driver;
+            guard(&self.shared, &self.name, || parcels.drain(..).for_each(|parcel| driver.accept(input, parcel.batch)));
+        }
+        parcels.clear();
+        self.emit(caps);
+        self.worked(begun);
+    }
+
+    fn close(&mut self, frontier: Option<Epoch>, caps: &[Capability<Epoch>]) {
+        if self.shared.failed() {
+            return;
+        }
+        let begun = wall::now();
+        let driver = &mut self.driver;
+        guard(&self.shared, &self.name, || driver.close(frontier));
+        self.emit(caps);
+        let metrics = &self.shared.metrics.steps[self.number][self.worker];
+        metrics.watermark.store(self.driver.watermark(), Relaxed);
+        metrics.keys.store(self.driver.keys() as u64, Relaxed);
+        metrics.waiting.store(self.driver.waiting() as u64, Relaxed);
+        metrics.epoch.store(frontier.unwrap_or(Epoch::MAX), Relaxed);
+        self.worked(begun);
+    }
+
+    fn emit(&mut self, caps: &[Capability<Epoch>]) {
+        let Some(Ports { out, rejected, late }) = self.driver.drain() else { return };
+        let metrics = &self.shared.metrics.steps[self.number][self.worker];
+        let counts = [&metrics.out, &metrics.rejected, &metrics.late];
+        for (port, batches) in [out, rejected, late].into_iter().enumerate().filter(|(_, batches)| !batches.is_empty())
+        {
+            counts[port].fetch_add(batches.iter().map(|b| b.len() as u64).sum(), Relaxed);
+            let parcels = batches.into_iter().map(|batch| Parcel { to: 0, batch });
+            self.ports[port].activate().session(&caps[port]).give_iterator(parcels);
+        }
+    }
+
+    fn worked(&self, begun: Instant) {
+        let metrics = &self.shared.metrics.steps[self.number][self.worker];
+        metrics.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+    }
+}
+
+/// Mounts a sink: batches go to a writer thread, and an epoch counts as done when they are written. `one` brings all of
+/// them to the first worker; a worker without a writer only passes the frontier on.
+pub fn sink<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    number: usize,
+    stream: Stream<'s>,
+    one: bool,
+    writer: Option<Box<dyn Writer>>,
+) -> Stream<'s> {
+    let scope = mounting.scope;
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let mut by_worker = None;
+    let mut local = None;
+    if one {
+        by_worker = Some(builder.new_input(stream, Exchange::new(|_: &Parcel| 0)));
+    } else {
+        local = Some(builder.new_input(stream, Pipeline));
+    }
+    let (done, done_stream) = builder.new_output::<Vec<Parcel>>();
+    let post = Post { name: name.to_owned(), sink: number, shared: mounting.shared.clone(), activator };
+    let outlet = writer.map(|writer| Outlet::start(writer, post));
+    let shared = mounting.shared.clone();
+    builder.build_reschedule(move |caps| {
+        let _done = done;
+        drop(caps);
+        let mut pending = Pending { outlet, held: VecDeque::new(), dirty: None, finishing: None };
+        move |frontiers| {
+            let queue = &shared.metrics.sinks[number].queue;
+            let mut take = |cap: Capability<Epoch>, parcels: &mut Vec<Parcel>| {
+                queue.fetch_add(parcels.len() as i64, Relaxed);
+                pending.take(cap, parcels);
+            };
+            if let Some(input) = &mut by_worker {
+                input.for_each(|cap, parcels| take(cap.retain(0), parcels));
+            }
+            if let Some(input) = &mut local {
+                input.for_each(|cap, parcels| take(cap.retain(0), parcels));
+            }
+            pending.settle(least(frontiers))
+        }
+    });
+    done_stream
+}
+
+/// What a sink operator has given to its writer and waits for.
+struct Pending {
+    outlet: Option<Outlet>,
+    held: VecDeque<(u64, Capability<Epoch>)>,
+    /// The newest capability under which something was written that is not flushed.
+    dirty: Option<Capability<Epoch>>,
+    finishing: Option<u64>,
+}
+
+impl Pending {
+    fn take(&mut self, cap: Capability<Epoch>, parcels: &mut Vec<Parcel>) {
+        let outlet = self.outlet.as_mut().expect("batches come where the writer is");
+        for parcel in parcels.drain(..) {
+            let order = outlet.write(parcel.batch);
+            self.held.push_back((order, cap.clone()));
+        }
+        self.dirty = Some(cap);
+    }
+
+    /// Lets go of what is done; asks for a flush when an epoch is over. Says whether the operator has more to wait for.
+    fn settle(&mut self, frontier: Option<Epoch>) -> bool {
+        let Some(outlet) = &mut self.outlet else { return false };
+        if let Some(cap) = self.dirty.take_if(|cap| frontier.is_none_or(|f| *cap.time() < f)) {
+            self.held.push_back((outlet.flush(), cap));
+        }
+        if frontier.is_none() && self.finishing.is_none() {
+            self.finishing = Some(outlet.finish());
+        }
+        let done = outlet.done();
+        while self.held.front().is_some_and(|(order, _)| *order <= done) {
+            self.held.pop_front();
+        }
+        self.finishing.is_some_and(|order| order > done)
+    }
+}
+
+/// Joins streams of one kind.
+pub fn concatenate<'s>(mounting: &Mounting<'s>, mut streams: Vec<Stream<'s>>) -> Stream<'s> {
+    match streams.len() {
+        1 => streams.remove(0),
+        _ => mounting.scope.concatenate(streams),
+    }
+}
+
+/// Calls what may panic; a panic becomes the failure that ends the job, with the step's name.
+fn guard(shared: &Shared, step: &str, call: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+        let said =
+            panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        let said = said.unwrap_or_else(|| "no message".into());
+        shared.fail(
+            Failure::new(format!("step `{step}` panicked: {said}"))
+                .help("this is a mistake in the operator, not in the job"),
+        );
+    }
+}
+
+fn least(frontiers: &[MutableAntichain<Epoch>]) -> Option<Epoch> {
+    frontiers.iter().filter_map(|f| f.frontier().first().copied()).min()
+}

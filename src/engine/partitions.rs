@@ -1,0 +1,128 @@
+//! Where every source partition stands: shared by all readers, so that a silent one can follow the others, a hasty one
+//! wait for them, and a person be told which of them holds a window open.
+
+use super::wall;
+use crate::origin::Origin;
+use crate::time::{BEFORE_ALL, EventTime};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// All partitions of a running job.
+pub struct Partitions {
+    /// Sources that meet in some step have one group: their watermarks are merged there.
+    groups: Vec<usize>,
+    places: Mutex<BTreeMap<Origin, Standing>>,
+}
+
+/// Where a partition stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its source, by number.
+    pub source: usize,
+    /// Its name.
+    pub name: String,
+    /// Its watermark.
+    pub watermark: EventTime,
+    /// The sequence of its newest record.
+    pub sequence: i64,
+    /// How many records were read.
+    pub records: u64,
+    /// Whether it has been silent for so long that nobody waits for it.
+    pub idle: bool,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// When its watermark last rose.
+    pub advanced: Instant,
+}
+
+impl Partitions {
+    /// Partitions of sources that belong to these groups.
+    pub fn new(groups: Vec<usize>) -> Partitions {
+        Partitions { groups, places: Mutex::default() }
+    }
+
+    /// Adds a partition; gives the watermark that it begins with.
+    pub fn add(&self, source: usize, origin: Origin, name: &str, watermark: EventTime) {
+        let (name, advanced) = (name.to_owned(), wall::now());
+        let standing =
+            Standing { source, name, watermark, sequence: -1, records: 0, idle: false, ended: false, advanced };
+        self.with(|places| places.insert(origin, standing));
+    }
+
+    /// Notes what was read of a partition.
+    pub fn advance(&self, origin: Origin, watermark: EventTime, sequence: Option<i64>, records: u64) {
+        self.change(origin, |standing| {
+            standing.sequence = sequence.unwrap_or(standing.sequence);
+            standing.records += records;
+            standing.idle = false;
+            rise(standing, watermark);
+        });
+    }
+
+    /// Notes that a partition has been silent for long, and where its watermark was raised to.
+    pub fn idle(&self, origin: Origin, watermark: EventTime) {
+        self.change(origin, |standing| {
+            standing.idle = true;
+            rise(standing, watermark);
+        });
+    }
+
+    /// Notes that a partition has ended.
+    pub fn end(&self, origin: Origin) {
+        self.change(origin, |standing| standing.ended = true);
+    }
+
+    /// The least watermark of the partitions that are neither silent nor ended and meet those of `source` in some step;
+    /// [`BEFORE_ALL`] when there is none.
+    pub fn reached(&self, source: usize) -> EventTime {
+        let meets = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.idle && !s.ended;
+        self.with(|places| places.values().filter(meets).map(|s| s.watermark).min().unwrap_or(BEFORE_ALL))
+    }
+
+    /// The least watermark of the source's partitions that have spoken and are neither silent nor ended.
+    pub fn slowest(&self, source: usize) -> Option<EventTime> {
+        let speaks = |s: &&Standing| s.source == source && !s.idle && !s.ended && s.watermark != BEFORE_ALL;
+        self.with(|places| places.values().filter(speaks).map(|s| s.watermark).min())
+    }
+
+    /// Where every partition stands, by origin.
+    pub fn all(&self) -> Vec<(Origin, Standing)> {
+        self.with(|places| places.iter().map(|(origin, standing)| (*origin, standing.clone())).collect())
+    }
+
+    fn change(&self, origin: Origin, change: impl FnOnce(&mut Standing)) {
+        self.with(|places| places.get_mut(&origin).map(change));
+    }
+
+    fn with<R>(&self, look: impl FnOnce(&mut BTreeMap<Origin, Standing>) -> R) -> R {
+        look(&mut self.places.lock().expect("no reader panics while it notes where it stands"))
+    }
+}
+
+fn rise(standing: &mut Standing, watermark: EventTime) {
+    if watermark > standing.watermark {
+        standing.watermark = watermark;
+        standing.advanced = wall::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_that_speak_hold_the_others_back() {
+        let partitions = Partitions::new(vec![0, 0, 1]);
+        for (origin, source) in [(0, 0), (1, 0), (2, 1), (3, 2)] {
+            partitions.add(source, origin, "p", BEFORE_ALL);
+        }
+        partitions.advance(0, 50, Some(3), 4);
+        partitions.advance(2, 40, Some(0), 1);
+        assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(50)));
+        partitions.idle(1, 40);
+        assert_eq!((partitions.reached(0), partitions.reached(2)), (40, BEFORE_ALL));
+        partitions.end(2);
+        assert_eq!(partitions.reached(0), 50);
+    }
+}

@@ -1,0 +1,181 @@
+//! Builds the graph of a plan on one worker. Every worker builds the same graph, in the order of the plan.
+
+use super::driver::{Driver, Epoch, Ordering};
+use super::intake::{Lane, Polled};
+use super::mount::{self, Marks, Mounting, Stream};
+use super::split::Splitter;
+use super::start::{OpenSource, Start};
+use crate::job::plan::{Node, Output, Plan, Port, StepPlan};
+use crate::operator::{Outputs, StepNames};
+use crate::schema;
+use crate::sink::Writer;
+use std::collections::BTreeMap;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Concatenate, Probe};
+use timely::scheduling::Activator;
+
+/// Batches that may wait between a reader and its worker, for each source.
+const CHANNEL_BATCHES: usize = 4;
+
+/// What a rendered worker needs to run.
+pub struct Rendered {
+    /// What its reader thread is to read.
+    pub lanes: Vec<Lane>,
+    /// Tells the source operators which thread that is.
+    pub reader: Arc<OnceLock<Thread>>,
+    /// Wake the sources when the probe moves.
+    pub sources: Vec<Activator>,
+    /// Behind all sinks.
+    pub probe: ProbeHandle<Epoch>,
+}
+
+/// Builds the graph on this worker.
+pub fn render(start: &Start, mounting: Mounting<'_>, writers: Vec<Option<Box<dyn Writer>>>) -> Rendered {
+    let mut rendering = Rendering { start, mounting, streams: BTreeMap::new(), marks: Vec::new() };
+    let reader = Arc::new(OnceLock::new());
+    let mut sources = Vec::new();
+    let lanes =
+        start.sources.iter().enumerate().map(|(i, open)| rendering.source(i, open, &reader, &mut sources)).collect();
+    let plan = &start.plan;
+    for (i, step) in plan.steps.iter().enumerate() {
+        rendering.step(i, step);
+    }
+    let mut ends = Vec::new();
+    for (i, (sink, writer)) in plan.sinks.iter().zip(writers).enumerate() {
+        let inputs = sink.inputs.iter().map(|port| rendering.streams[port].clone()).collect();
+        let stream = mount::concatenate(&rendering.mounting, inputs);
+        let one = sink.sink.shards() == crate::sink::Shards::One;
+        ends.push(mount::sink(&rendering.mounting, &sink.name, i, stream, one, writer));
+    }
+    let probe = rendering.mounting.probe.clone();
+    mount::concatenate(&rendering.mounting, ends).probe_with(&probe);
+    Rendered { lanes, reader, sources, probe }
+}
+
+struct Rendering<'a, 's> {
+    start: &'a Start,
+    mounting: Mounting<'s>,
+    streams: BTreeMap<Port, Stream<'s>>,
+    /// The marks of each source, on every worker.
+    marks: Vec<Marks<'s>>,
+}
+
+impl<'s> Rendering<'_, 's> {
+    fn source(
+        &mut self,
+        i: usize,
+        open: &OpenSource,
+        reader: &Arc<OnceLock<Thread>>,
+        activators: &mut Vec<Activator>,
+    ) -> Lane {
+        let plan = &self.start.plan.sources[i];
+        let (sender, polled) = sync_channel::<Polled>(CHANNEL_BATCHES);
+        let mounted = mount::source(&self.mounting, &plan.name, i, polled, reader.clone());
+        self.streams.insert(Port { node: Node::Source(i), output: Output::Out }, mounted.out);
+        self.streams.insert(Port { node: Node::Source(i), output: Output::Rejected }, mounted.rejected);
+        self.marks.push(mounted.marks.broadcast());
+        self.mounting.shared.add_source(mounted.wake.clone());
+        activators.push(mounted.activator);
+        Lane {
+            source: i,
+            feed: open.feed.clone(),
+            decoders: open.decoders.clone(),
+            sender: Some(sender),
+            activator: mounted.wake,
+            found: open.found[self.mounting.scope.index()].clone(),
+            grows: open.feed.discovers().is_some(),
+            policy: plan.time.clone(),
+            partitions: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, i: usize, step: &StepPlan) {
+        let names = self.names(i, step);
+        let inputs: Vec<Stream<'s>> = step.inputs.iter().map(|port| self.streams[port].clone()).collect();
+        let mut refused = Vec::new();
+        let inputs = if step.planned.keyed {
+            inputs
+                .into_iter()
+                .zip(&step.key)
+                .map(|(stream, key)| self.split(step, &names, stream, key.clone(), &mut refused))
+                .collect()
+        } else {
+            inputs
+        };
+        let driver = Driver::new(
+            names,
+            (step.planned.make)(),
+            ordering(&self.start.plan, step),
+            self.start.origins_of(&step.sources),
+        );
+        let marks = step.sources.iter().map(|source| self.marks[*source].clone()).collect::<Vec<_>>();
+        let marks = self.mounting.scope.concatenate(marks);
+        let [out, rejected, late] =
+            mount::step(&self.mounting, &step.name, i, driver, inputs, step.planned.keyed, marks);
+        refused.push(rejected);
+        let rejected = mount::concatenate(&self.mounting, refused);
+        for (output, stream) in [(Output::Out, out), (Output::Rejected, rejected), (Output::Late, late)] {
+            self.streams.insert(Port { node: Node::Step(i), output }, stream);
+        }
+    }
+
+    fn split(
+        &self,
+        step: &StepPlan,
+        names: &StepNames,
+        stream: Stream<'s>,
+        key: Vec<crate::expression::Expression>,
+        refused: &mut Vec<Stream<'s>>,
+    ) -> Stream<'s> {
+        let splitter = Splitter::new(key, self.mounting.scope.peers());
+        let (parcels, rejected) =
+            mount::split(&self.mounting, &step.name, stream, splitter, Outputs::new(names.clone()));
+        refused.push(rejected);
+        parcels
+    }
+
+    fn names(&self, i: usize, step: &StepPlan) -> StepNames {
+        StepNames {
+            name: step.name.as_str().into(),
+            number: i as u16,
+            output: step.planned.output.clone(),
+            late: step.input_schemas.iter().map(schema::late).collect(),
+            origins: self.start.shared.origins.clone(),
+        }
+    }
+}
+
+/// How a step's records must be ordered: as its operator asks, and in canonical order where records of one origin may
+/// reach it by several ways.
+fn ordering(plan: &Plan, step: &StepPlan) -> Ordering {
+    let asked = Ordering::from(step.planned.arrival);
+    let scattered = step.inputs.iter().any(|port| scattered(plan, *port));
+    if asked == Ordering::None && (scattered || shares_a_source(plan, step)) { Ordering::Merge } else { asked }
+}
+
+/// Whether records of one origin may be on several workers at this port, or come to it by several ways.
+fn scattered(plan: &Plan, port: Port) -> bool {
+    let Node::Step(i) = port.node else { return false };
+    let step = &plan.steps[i];
+    if step.planned.keyed {
+        // What a keyed step derives has the step and key group as its origin; what it passes on, rejects or finds late does not.
+        return port.output != Output::Out || step.planned.passes;
+    }
+    ordering(plan, step) == Ordering::None && step.inputs.iter().any(|port| scattered(plan, *port))
+}
+
+fn shares_a_source(plan: &Plan, step: &StepPlan) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    step.inputs.iter().any(|port| sources_of(plan, *port).into_iter().any(|source| !seen.insert(source)))
+}
+
+fn sources_of(plan: &Plan, port: Port) -> Vec<usize> {
+    match port.node {
+        Node::Source(i) => vec![i],
+        Node::Step(i) => plan.steps[i].sources.iter().copied().collect(),
+    }
+}

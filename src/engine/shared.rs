@@ -1,0 +1,101 @@
+//! What all threads of a running job share.
+
+use super::metrics::Metrics;
+use super::partitions::Partitions;
+use crate::fault::Failure;
+use crate::origin::Origins;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Thread;
+use timely::scheduling::activate::SyncActivator;
+
+/// The state of a job that is not data.
+pub struct Shared {
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where the source partitions stand.
+    pub partitions: Partitions,
+    /// The names of origins.
+    pub origins: Origins,
+    epoch: AtomicU64,
+    stopping: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+    sources: Mutex<Vec<SyncActivator>>,
+    threads: Mutex<Vec<Thread>>,
+}
+
+impl Shared {
+    /// The state of a job that has not begun.
+    pub fn new(metrics: Metrics, partitions: Partitions, origins: Origins) -> Shared {
+        Shared {
+            metrics,
+            partitions,
+            origins,
+            epoch: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            failure: Mutex::default(),
+            sources: Mutex::default(),
+            threads: Mutex::default(),
+        }
+    }
+
+    /// The epoch that all sources are to be in.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Ends an epoch for all sources of the process.
+    pub fn end_epoch(&self, epoch: u64) -> u64 {
+        if self.epoch.fetch_max(epoch + 1, Ordering::AcqRel) <= epoch {
+            self.wake_sources();
+        }
+        self.epoch()
+    }
+
+    /// Whether the job is to stop: nothing more is read.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Stops reading; what was read is worked off.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        lock(&self.threads).iter().for_each(Thread::unpark);
+        self.wake_sources();
+    }
+
+    /// Stops because of a failure; the first one is kept.
+    pub fn fail(&self, failure: Failure) {
+        lock(&self.failure).get_or_insert(failure);
+        self.stop();
+    }
+
+    /// The failure that stopped the job.
+    pub fn failure(&self) -> Option<Failure> {
+        lock(&self.failure).clone()
+    }
+
+    /// Whether a failure stopped the job: what is under way is dropped.
+    pub fn failed(&self) -> bool {
+        self.stopping() && lock(&self.failure).is_some()
+    }
+
+    /// Adds a source operator, to be woken when an epoch ends.
+    pub fn add_source(&self, source: SyncActivator) {
+        lock(&self.sources).push(source);
+    }
+
+    /// Adds a thread, to be woken when the job stops.
+    pub fn add_thread(&self, thread: Thread) {
+        lock(&self.threads).push(thread);
+    }
+
+    fn wake_sources(&self) {
+        // A worker that is gone has no need to be woken.
+        lock(&self.sources).retain(|source| source.activate().is_ok());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding the job's state")
+}

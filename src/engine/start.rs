@@ -1,0 +1,282 @@
+//! Starts a planned job: opens its sources and sinks, mounts the plan on every worker, and waits for the end.
+
+use super::decode::{DecodePool, Decoders};
+use super::intake::{self, Found, Lane};
+use super::metrics::{Metrics, SinkCounts, SourceCounts, StepCounts, read_step};
+use super::mount::Mounting;
+use super::partitions::{Partitions, Standing};
+use super::render::{Rendered, render};
+use super::shared::Shared;
+use super::stamp::Stamper;
+use super::wall;
+use crate::fault::Failure;
+use crate::job::plan::Plan;
+use crate::origin::{Origin, Origins};
+use crate::sink::{Shards, Writer};
+use crate::source::Feed;
+use crate::time::BEFORE_ALL;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+use timely::communication::Config as Communication;
+use timely::worker::Worker;
+
+/// How a worker waits when it has nothing to do; it is woken by whoever has something for it.
+const PARK: Duration = Duration::from_millis(200);
+
+/// A running job.
+pub struct Job {
+    start: Arc<Start>,
+    thread: Option<JoinHandle<()>>,
+    begun: Instant,
+}
+
+/// What a job is started with; the same for every worker.
+pub struct Start {
+    /// The plan.
+    pub plan: Plan,
+    /// The state of the job.
+    pub shared: Arc<Shared>,
+    /// Its open sources.
+    pub sources: Vec<OpenSource>,
+}
+
+/// An open source, for all workers.
+pub struct OpenSource {
+    /// The source.
+    pub feed: Arc<dyn Feed>,
+    /// How its frames are decoded.
+    pub decoders: Option<Decoders>,
+    /// For each worker, the partitions that it is to open.
+    pub found: Vec<Arc<Mutex<Vec<Found>>>>,
+}
+
+/// How a job stands: everything that is counted, at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Sources in the order of the plan, with how much there is to read of each.
+    pub sources: Vec<(SourceCounts, Option<u64>)>,
+    /// Steps in the order of the plan.
+    pub steps: Vec<StepCounts>,
+    /// Sinks in the order of the plan.
+    pub sinks: Vec<SinkCounts>,
+    /// Source partitions.
+    pub partitions: Vec<(Origin, Standing)>,
+}
+
+/// Opens sources and sinks and sets the workers going.
+pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
+    let names = plan.steps.iter().map(|step| step.name.clone()).collect();
+    let shared = Shared::new(Metrics::new(&plan, workers), Partitions::new(groups(&plan)), Origins::new(names));
+    let mut start = Start { plan, shared: Arc::new(shared), sources: Vec::new() };
+    start.sources = (0..start.plan.sources.len()).map(|i| start.open_source(i, workers)).collect::<Result<_, _>>()?;
+    let writers = start.open_sinks(workers)?;
+    let start = Arc::new(start);
+    let pool = DecodePool::new(std::thread::available_parallelism().map_or(2, |n| n.get()));
+    discover(&start);
+    let writers = Mutex::new(writers.into_iter().map(Some).collect::<Vec<_>>());
+    let begun = wall::now();
+    let (mine, shared) = (start.clone(), start.shared.clone());
+    let config =
+        timely::Config { communication: Communication::Process(workers), worker: timely::WorkerConfig::default() };
+    let run = move || {
+        let guards = timely::execute(config, move |worker| {
+            let writers = writers.lock().expect("no worker panics here").get_mut(worker.index()).and_then(Option::take);
+            work(worker, &mine, &pool, writers.expect("every worker has its writers, and takes them once"));
+        });
+        let failed = match guards {
+            Ok(guards) => guards.join().into_iter().find_map(Result::err),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failed {
+            shared.fail(Failure::new(format!("a worker ended: {error}")));
+        }
+    };
+    let thread = Builder::new().name("eagre:job".into()).spawn(run);
+    let thread = thread.map_err(|e| Failure::new(format!("the job's thread cannot be started: {e}")))?;
+    Ok(Job { start, thread: Some(thread), begun })
+}
+
+impl Job {
+    /// The plan that runs.
+    pub fn plan(&self) -> &Plan {
+        &self.start.plan
+    }
+
+    /// Stops reading; what was read is worked off, then the job ends.
+    pub fn stop(&self) {
+        self.start.shared.stop();
+    }
+
+    /// A handle that stops the job from anywhere.
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = self.start.shared.clone();
+        move || shared.stop()
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        let shared = &self.start.shared;
+        let total = |i: usize| self.start.sources[i].feed.total();
+        Status {
+            elapsed: self.begun.elapsed(),
+            sources: shared.metrics.sources.iter().enumerate().map(|(i, s)| (s.read(), total(i))).collect(),
+            steps: shared.metrics.steps.iter().map(|step| read_step(step)).collect(),
+            sinks: shared.metrics.sinks.iter().map(|s| s.read()).collect(),
+            partitions: shared.partitions.all(),
+        }
+    }
+
+    /// Waits for the end; gives how it stood then.
+    pub fn wait(&mut self) -> Result<Status, Failure> {
+        let joined = self.thread.take().map_or(Ok(()), JoinHandle::join);
+        let status = self.status();
+        match self.start.shared.failure() {
+            Some(failure) => Err(failure),
+            None => {
+                joined.map(|()| status).map_err(|_| Failure::new("the job's thread panicked; its message is above"))
+            }
+        }
+    }
+}
+
+impl Start {
+    /// The partitions of these sources that are known now.
+    pub fn origins_of(&self, sources: &BTreeSet<usize>) -> Vec<Origin> {
+        let of = |(origin, standing): (Origin, Standing)| sources.contains(&standing.source).then_some(origin);
+        self.shared.partitions.all().into_iter().filter_map(of).collect()
+    }
+
+    fn open_source(&self, i: usize, workers: usize) -> Result<OpenSource, Failure> {
+        let plan = &self.plan.sources[i];
+        let doing = |failure: Failure| failure.doing(format_args!("source `{}`", plan.name));
+        let feed: Arc<dyn Feed> = plan.source.open(&plan.name, &plan.output).map_err(doing)?.into();
+        let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
+        let decoders = feed.decoder().map(Decoders::new);
+        let open = OpenSource { feed, decoders, found };
+        for name in open.feed.partitions().map_err(doing)? {
+            self.add(i, &open, name, BEFORE_ALL);
+        }
+        Ok(open)
+    }
+
+    /// Gives a partition that is not known yet its number and its worker.
+    fn add(&self, i: usize, open: &OpenSource, name: String, watermark: i64) {
+        let plan = &self.plan.sources[i];
+        let shown = show(&plan.name, &name);
+        if self.shared.partitions.all().iter().any(|(_, standing)| standing.name == shown) {
+            return;
+        }
+        let origin = self.shared.origins.assign(&shown);
+        self.shared.partitions.add(i, origin, &shown, watermark);
+        let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), plan.time.clone(), watermark);
+        let worker = origin as usize % open.found.len();
+        open.found[worker].lock().expect("nobody panics while adding a partition").push(Found {
+            origin,
+            name,
+            stamper,
+        });
+    }
+
+    /// The writers of each worker, for each sink.
+    fn open_sinks(&self, workers: usize) -> Result<Vec<Vec<Option<Box<dyn Writer>>>>, Failure> {
+        let mut all: Vec<Vec<Option<Box<dyn Writer>>>> = (0..workers).map(|_| Vec::new()).collect();
+        for plan in &self.plan.sinks {
+            for (worker, writers) in all.iter_mut().enumerate() {
+                let shard = match plan.sink.shards() {
+                    Shards::PerWorker => Some((worker, workers)),
+                    Shards::One => (worker == 0).then_some((0, 1)),
+                };
+                let open = |shard| plan.sink.open(&plan.name, &plan.input, shard, &self.shared.origins);
+                let writer = shard.map(open).transpose().map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
+                writers.push(writer);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A partition's name with its source's before it: `readings[3]` for Kafka, `readings:data/a.jsonl` for files.
+fn show(source: &str, partition: &str) -> String {
+    match partition.rfind('[') {
+        Some(at) if partition.ends_with(']') => format!("{source}{}", &partition[at..]),
+        _ => format!("{source}:{partition}"),
+    }
+}
+
+/// Builds the plan on a worker and steps it to its end.
+fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Vec<Option<Box<dyn Writer>>>) {
+    let rendered = worker.dataflow(|scope| {
+        let mounting = Mounting {
+            scope,
+            shared: start.shared.clone(),
+            probe: timely::dataflow::ProbeHandle::new(),
+            settings: start.plan.engine.clone(),
+        };
+        render(start, mounting, writers)
+    });
+    let Rendered { lanes, reader, sources, probe } = rendered;
+    spawn_reader(worker.index(), lanes, pool.clone(), start, &reader);
+    let mut reached = None;
+    while worker.has_dataflows() {
+        worker.step_or_park(Some(PARK));
+        let now = probe.with_frontier(|frontier| frontier.first().copied());
+        if now != reached {
+            reached = now;
+            sources.iter().for_each(|source| source.activate());
+        }
+    }
+}
+
+fn spawn_reader(
+    worker: usize,
+    lanes: Vec<Lane>,
+    pool: DecodePool,
+    start: &Arc<Start>,
+    reader: &Arc<std::sync::OnceLock<std::thread::Thread>>,
+) {
+    let shared = start.shared.clone();
+    let read = move || intake::read(lanes, &pool, &shared);
+    let thread = Builder::new().name(format!("eagre:read-{worker}")).spawn(read).expect("a thread can be started");
+    start.shared.add_thread(thread.thread().clone());
+    let _ = reader.set(thread.thread().clone());
+}
+
+/// Looks for new partitions, on a thread of its own because brokers may take their time.
+fn discover(start: &Arc<Start>) {
+    for (i, open) in start.sources.iter().enumerate() {
+        let Some(every) = open.feed.discovers() else { continue };
+        let (start, shared) = (start.clone(), start.shared.clone());
+        let look = move || {
+            while !start.shared.stopping() {
+                std::thread::park_timeout(every);
+                let open = &start.sources[i];
+                if let Ok(names) = open.feed.partitions() {
+                    let reached = start.shared.partitions.reached(i);
+                    names.into_iter().for_each(|name| start.add(i, open, name, reached));
+                }
+            }
+        };
+        let thread = Builder::new().name("eagre:discover".into()).spawn(look).expect("a thread can be started");
+        shared.add_thread(thread.thread().clone());
+    }
+}
+
+/// Sources that meet in some step belong to one group.
+fn groups(plan: &Plan) -> Vec<usize> {
+    let mut groups: Vec<usize> = (0..plan.sources.len()).collect();
+    for step in &plan.steps {
+        let Some(first) = step.sources.first().map(|s| groups[*s]) else { continue };
+        let joined: Vec<usize> = step.sources.iter().map(|s| groups[*s]).collect();
+        groups.iter_mut().filter(|g| joined.contains(g)).for_each(|g| *g = first);
+    }
+    groups
+}
