@@ -4,8 +4,14 @@
 //! anywhere: decoding is a pure function of the frame, so that chunks of one partition are decoded by many threads and
 //! put back in their order. What cannot be decoded is kept as [`Bad`] with the reason.
 
+pub mod csv;
 pub mod encode;
+pub mod json;
+pub mod parquet;
 pub mod parquet_writer;
+pub(crate) mod table;
+
+pub(crate) use table::{bad, only_bad};
 
 use crate::schema::{Field, Kind, Schema};
 use crate::time::EventTime;
