@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone)]
 pub struct Expression {
     text: String,
+    name: String,
     physical: Arc<dyn PhysicalExpr>,
     kind: Kind,
     fields: BTreeSet<String>,
@@ -42,13 +43,18 @@ impl Expression {
         let columns = DFSchema::try_from(schema.arrow().as_ref().clone()).map_err(|e| Fault::at(at, e.to_string()))?;
         let logical = context().parse_sql_expr(text, &columns).map_err(|e| explain(&e, text, schema, at))?;
         let fields = check(&logical, text, at)?;
+        let (logical, name) = match logical {
+            Expr::Alias(alias) => (*alias.expr, alias.name),
+            Expr::Column(column) => (Expr::Column(column.clone()), column.name),
+            other => (other, text.to_owned()),
+        };
         let planned = context().create_physical_expr(logical, &columns).map_err(|e| explain(&e, text, schema, at))?;
         let data_type = planned.data_type(schema.arrow()).map_err(|e| explain(&e, text, schema, at))?;
         let kind = Kind::of(&data_type).ok_or_else(|| {
             Fault::at(at, format!("`{text}` gives {data_type}")).help("a field is bool, int, float, text or time")
         })?;
         let plain = schema.index_of(text);
-        Ok(Expression { text: text.to_owned(), physical: planned, kind, fields, plain })
+        Ok(Expression { text: text.to_owned(), name, physical: planned, kind, fields, plain })
     }
 
     /// Plans an expression that must be true or false.
@@ -59,6 +65,11 @@ impl Expression {
             kind => Err(Fault::at(at, format!("`{text}` gives {kind}, not true or false"))
                 .help(format!("compare it with something: \"{text} > 0\""))),
         }
+    }
+
+    /// What its values are called: the name behind `as`, the field that it is, else its text.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What it gives.
@@ -251,6 +262,14 @@ mod tests {
         ] {
             let fault = Expression::condition(text, &schema, "where").expect_err(text).to_string();
             assert!(fault.contains(says), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn it_has_a_name() {
+        let (schema, _) = batch();
+        for (text, name) in [("upper(region) as zone", "zone"), ("B", "B"), ("\"B\" as b", "b"), ("a + 1", "a + 1")] {
+            assert_eq!(Expression::plan(text, &schema, "").expect(text).name(), name);
         }
     }
 

@@ -109,11 +109,17 @@ impl<S: Source> AnySource for S {
 
 /// An operator whose type is forgotten; see [`Operator`].
 pub trait AnyOperator: Send + Sync {
+    /// See [`Operator::MIXED_INPUTS`].
+    fn mixed_inputs(&self) -> bool;
     /// See [`Operator::plan`].
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned>;
 }
 
 impl<O: Operator> AnyOperator for O {
+    fn mixed_inputs(&self) -> bool {
+        O::MIXED_INPUTS
+    }
+
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned> {
         Operator::plan(self, planning)
     }

@@ -5,8 +5,10 @@
 //! put back in their order. What cannot be decoded is kept as [`Bad`] with the reason.
 
 pub mod csv;
+pub mod encode;
 pub mod json;
 pub mod parquet;
+pub mod parquet_writer;
 pub(crate) mod table;
 
 pub(crate) use table::{bad, only_bad};
