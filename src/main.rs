@@ -1,3 +1,7 @@
 //! The program `eagre`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eagre::main(eagre::standard())
+}

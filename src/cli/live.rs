@@ -2,7 +2,7 @@
 //! has come, how busy each step is, what waits, what was late or rejected.
 
 use super::{doctor, show};
-use crate::engine::{Status, wall};
+use crate::engine::Status;
 use crate::job::Plan;
 use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use ratatui::backend::CrosstermBackend;

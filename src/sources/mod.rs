@@ -1,4 +1,4 @@
-//! The sources that come with Eagre: one file or folder each, and a line in the list.
+//! The sources that come with Eagre: one file or folder each, and a line in the list. None of them knows another.
 
 pub mod file;
 pub mod generator;
