@@ -24,7 +24,8 @@ const SCORES: &[&str] = &["id"];
 
 #[test]
 fn tumbling() {
-    let aggregates = "n = 'count()'\nvalues = 'count(value)'\nsum = 'sum(value)'\nmin = 'min(value)'\nmax = 'max(value)'
+    let aggregates =
+        "n = 'count()'\nvalues = 'count(value)'\nsum = 'sum(value)'\nmin = 'min(value)'\nmax = 'max(value)'
         mean = 'mean(value)'\nvariance = 'variance(value)'\nsample_variance = 'sample_variance(value)'
         stddev = 'stddev(value)'\nsample_stddev = 'sample_stddev(value)'\nfirst = 'first(value)'\nlast = 'last(value)'
         p50 = 'exact_quantile(value, 0.5)'\np95 = 'exact_quantile(value, 0.95)'\np99 = 'exact_quantile(value, 0.99)'
@@ -34,7 +35,8 @@ fn tumbling() {
 
 #[test]
 fn integers_and_expressions() {
-    let aggregates = "n = 'count(bytes)'\nsum = 'sum(bytes)'\nmin = 'min(bytes)'\nmax = 'max(bytes)'\nmean = 'avg(bytes)'
+    let aggregates =
+        "n = 'count(bytes)'\nsum = 'sum(bytes)'\nmin = 'min(bytes)'\nmax = 'max(bytes)'\nmean = 'avg(bytes)'
         variance = 'var_pop(bytes)'\nsample_stddev = 'stddev_samp(bytes)'\nfirst = 'first(bytes)'
         ratio = 'sum(bytes / value)'";
     aggregate("integers", WINDOWS, "key = 'sensor'\nwindow = '10s'", aggregates);
@@ -42,7 +44,8 @@ fn integers_and_expressions() {
 
 #[test]
 fn hopping() {
-    let aggregates = "n = 'count()'\nsum = 'sum(value)'\nmin = 'min(value)'\nmax = 'max(value)'\nstddev = 'stddev(value)'
+    let aggregates =
+        "n = 'count()'\nsum = 'sum(value)'\nmin = 'min(value)'\nmax = 'max(value)'\nstddev = 'stddev(value)'
         bytes = 'max(bytes)'";
     aggregate("hopping", WINDOWS, "key = 'sensor'\nwindow = { size = '60s', slide = '5s' }", aggregates);
 }
@@ -65,7 +68,8 @@ fn one_window_of_everything() {
     let aggregates = "n = 'count()'\nsum = 'sum(value)'\nmin = 'min(value)'\nmax = 'max(value)'\nmean = 'mean(value)'
         stddev = 'stddev(value)'\nbytes = 'sum(bytes)'\np99 = 'exact_quantile(value, 0.99)'";
     aggregate("global", &["site"], "key = 'site'\nwindow = 'global'", aggregates);
-    let aggregates = "n = 'count()'\nvalues = 'count(value)'\nsum = 'sum(value)'\nsample_variance = 'sample_variance(value)'
+    let aggregates =
+        "n = 'count()'\nvalues = 'count(value)'\nsum = 'sum(value)'\nsample_variance = 'sample_variance(value)'
         p999 = 'exact_quantile(value, 0.999)'";
     aggregate("everything", &[], "window = 'global'", aggregates);
 }
@@ -80,7 +84,8 @@ fn two_keys() {
 #[test]
 fn top_k() {
     let key = ["window_start", "site", "rank"];
-    let step = "kind = 'aggregate'\ninput = 'in'\nkey = 'site'\nwindow = '30s'\naggregates = { top = 'top_k(code, 3)' }";
+    let step =
+        "kind = 'aggregate'\ninput = 'in'\nkey = 'site'\nwindow = '30s'\naggregates = { top = 'top_k(code, 3)' }";
     for workers in [1, 3] {
         let ranked = run(step, workers).out.into_iter().flat_map(|row| {
             let top: Vec<Row> = serde_json::from_str(row["top"].as_str().unwrap()).unwrap();
