@@ -1,11 +1,13 @@
 //! What it costs to turn events into bytes and back: abomonation beside what the engine uses.
 //!
-//! `cargo bench --bench codecs [-- <events> <runs>]` prints one table: nanoseconds an event (median of the runs) to encode, to read every
-//! field in place, and to decode into owned events; bytes an event; whether equal events gave equal bytes. `x` is the ratio to
-//! the floor of the column, measured in the same runs: a copy of the fields' bytes, a walk over the events in memory, `Vec::clone`.
-//! All measurements of one run follow each other, so that a slow moment of the machine falls on all of them.
+//! `cargo bench --bench codecs [-- <events> <runs>]` prints one table: nanoseconds an event (median of the runs) to
+//! encode, to read every field in place, and to decode into owned events; bytes an event; whether equal events gave
+//! equal bytes. `x` is the ratio to the floor of the column, measured in the same runs: a copy of the fields' bytes, a
+//! walk over the events in memory, `Vec::clone`. All measurements of one run follow each other, so that a slow moment
+//! of the machine falls on all of them.
 //!
-//! abomonation is unsound (RUSTSEC-2021-0120). This is its one place in the house: see `docs/decisions/0001-abomonation.md`.
+//! abomonation is unsound (RUSTSEC-2021-0120). This is its one place in the house: see
+//! `docs/decisions/0001-abomonation.md`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock; nothing here reaches an output of the engine"

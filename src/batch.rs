@@ -5,10 +5,13 @@
 use crate::key::Keys;
 use crate::origin::Origin;
 use crate::schema::{Kind, SYSTEM, Schema};
-use crate::time::{self, EventTime};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array};
+use crate::time::EventTime;
+use crate::value::Cells;
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType, UInt32Type};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -186,23 +189,9 @@ impl Batch {
     }
 }
 
-/// Appends a value as JSON: times as RFC 3339, a NaN or an infinity as text, because JSON has no number for it.
+/// Appends a value as JSON; see [`Cells::write_json`].
 pub fn write_json(text: &mut String, column: &ArrayRef, row: usize) {
-    if column.is_null(row) {
-        return text.push_str("null");
-    }
-    match column.data_type() {
-        DataType::Boolean => text.push_str(if column.as_boolean().value(row) { "true" } else { "false" }),
-        DataType::Int64 => write_display(text, column.as_primitive::<Int64Type>().value(row)),
-        DataType::UInt32 => write_display(text, column.as_primitive::<UInt32Type>().value(row)),
-        DataType::Float64 => write_float(text, column.as_primitive::<Float64Type>().value(row)),
-        DataType::Timestamp(..) => {
-            text.push('"');
-            time::write_to(text, column.as_primitive::<TimestampMicrosecondType>().value(row));
-            text.push('"');
-        }
-        _ => write_json_text(text, column.as_string::<i32>().value(row)),
-    }
+    Cells::of(column).write_json(text, row);
 }
 
 /// Appends text in quotes, escaped as JSON wants it.
@@ -218,28 +207,28 @@ pub fn write_json_text(text: &mut String, value: &str) {
             b'\n' => text.push_str("\\n"),
             b'\r' => text.push_str("\\r"),
             b'\t' => text.push_str("\\t"),
-            _ => write_display(text, format_args!("\\u{byte:04x}")),
+            _ => write!(text, "\\u{byte:04x}").expect("writing to a String does not fail"),
         }
     }
     text.push_str(&value[from..]);
     text.push('"');
 }
 
-/// The shortest digits that read back as the same float.
-fn write_float(text: &mut String, value: f64) {
+/// Appends the shortest digits that read back as the same float; `"NaN"`, `"inf"` and `"-inf"` in quotes.
+pub fn write_json_float(text: &mut String, value: f64) {
     if !value.is_finite() {
-        return write_display(text, format_args!("\"{value}\""));
+        return write!(text, "\"{value}\"").expect("writing to a String does not fail");
     }
-    let exponent = value.abs();
-    if exponent != 0.0 && !(1e-5..1e16).contains(&exponent) {
-        write_display(text, format_args!("{value:e}"));
-    } else {
-        write_display(text, format_args!("{value:?}"));
-    }
-}
-
-fn write_display(text: &mut String, value: impl std::fmt::Display) {
-    write!(text, "{value}").expect("writing to a String does not fail");
+    // No float's shortest digits are longer than this; serde_json writes them several times faster than `{:?}` does.
+    let mut digits = [0; 32];
+    let mut rest = &mut digits[..];
+    serde_json::to_writer(&mut rest, &value).expect("32 bytes hold any float");
+    let length = 32 - rest.len();
+    let written = std::str::from_utf8(&digits[..length]).expect("digits are ASCII");
+    // Some versions of serde_json write `1e+300`, some `1e300`; ours must not differ between builds.
+    let (mantissa, exponent) = written.split_once('+').unwrap_or((written, ""));
+    text.push_str(mantissa);
+    text.push_str(exponent);
 }
 
 #[cfg(test)]
@@ -250,7 +239,12 @@ mod tests {
 
     fn batch() -> Batch {
         let schema = Schema::new([Field::new("sensor", Kind::Text), Field::new("value", Kind::Float)]);
-        let head = Head { times: vec![3, 1, 2], origins: vec![0, 0, 1], sequences: vec![7, 8, 1], stamps: vec![None, Some(2), None] };
+        let head = Head {
+            times: vec![3, 1, 2],
+            origins: vec![0, 0, 1],
+            sequences: vec![7, 8, 1],
+            stamps: vec![None, Some(2), None],
+        };
         let sensor = Arc::new(StringArray::from(vec![Some("a\"b"), None, Some("c")])) as ArrayRef;
         Batch::new(&schema, head, vec![sensor, Arc::new(Float64Array::from(vec![1.0, f64::NAN, 1e300]))])
     }
@@ -275,7 +269,10 @@ mod tests {
     #[test]
     fn rows_read_as_json() {
         let rows: Vec<String> = (0..3).map(|row| batch().row_json(row)).collect();
-        assert_eq!(rows, [r#"{"sensor":"a\"b","value":1.0}"#, r#"{"sensor":null,"value":"NaN"}"#, r#"{"sensor":"c","value":1e300}"#]);
+        assert_eq!(
+            rows,
+            [r#"{"sensor":"a\"b","value":1.0}"#, r#"{"sensor":null,"value":"NaN"}"#, r#"{"sensor":"c","value":1e300}"#]
+        );
         for row in rows {
             serde_json::from_str::<serde_json::Value>(&row).expect("JSON");
         }

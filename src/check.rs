@@ -160,7 +160,8 @@ fn deliver(step: &Step, workers: &mut [Driver], records: Vec<Record>, row_by_row
         let batch = build(&step.input, chunk);
         let count = workers.len();
         for (worker, driver) in workers.iter_mut().enumerate() {
-            let mine: Vec<u32> = (0..batch.len() as u32).filter(|row| step.worker(&batch, *row as usize, count) == worker).collect();
+            let mine: Vec<u32> =
+                (0..batch.len() as u32).filter(|row| step.worker(&batch, *row as usize, count) == worker).collect();
             if !mine.is_empty() {
                 let batch = batch.take(&mine);
                 let keys = step.keys(&batch);

@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone)]
 pub struct Expression {
     text: String,
+    name: String,
     physical: Arc<dyn PhysicalExpr>,
     kind: Kind,
     fields: BTreeSet<String>,
@@ -42,13 +43,18 @@ impl Expression {
         let columns = DFSchema::try_from(schema.arrow().as_ref().clone()).map_err(|e| Fault::at(at, e.to_string()))?;
         let logical = context().parse_sql_expr(text, &columns).map_err(|e| explain(&e, text, schema, at))?;
         let fields = check(&logical, text, at)?;
+        let (logical, name) = match logical {
+            Expr::Alias(alias) => (*alias.expr, alias.name),
+            Expr::Column(column) => (Expr::Column(column.clone()), column.name),
+            other => (other, text.to_owned()),
+        };
         let planned = context().create_physical_expr(logical, &columns).map_err(|e| explain(&e, text, schema, at))?;
         let data_type = planned.data_type(schema.arrow()).map_err(|e| explain(&e, text, schema, at))?;
         let kind = Kind::of(&data_type).ok_or_else(|| {
             Fault::at(at, format!("`{text}` gives {data_type}")).help("a field is bool, int, float, text or time")
         })?;
         let plain = schema.index_of(text);
-        Ok(Expression { text: text.to_owned(), physical: planned, kind, fields, plain })
+        Ok(Expression { text: text.to_owned(), name, physical: planned, kind, fields, plain })
     }
 
     /// Plans an expression that must be true or false.
@@ -59,6 +65,11 @@ impl Expression {
             kind => Err(Fault::at(at, format!("`{text}` gives {kind}, not true or false"))
                 .help(format!("compare it with something: \"{text} > 0\""))),
         }
+    }
+
+    /// What its values are called: the name behind `as`, the field that it is, else its text.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What it gives.
@@ -148,7 +159,9 @@ fn check(expression: &Expr, text: &str, at: &str) -> Result<BTreeSet<String>, Fa
             }
             Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
                 let said = format!("`{node}` looks at many rows");
-                fault.get_or_insert_with(|| Fault::at(at, said).help("an expression sees one row; use a step of kind `aggregate`"));
+                fault.get_or_insert_with(|| {
+                    Fault::at(at, said).help("an expression sees one row; use a step of kind `aggregate`")
+                });
             }
             _ => {}
         }
@@ -176,12 +189,18 @@ fn explain(error: &DataFusionError, text: &str, schema: &Schema, at: &str) -> Fa
 /// The first line of a message, without the names of DataFusion's rooms before it.
 fn tidy(message: &str) -> String {
     let mut line = message.lines().next().unwrap_or_default();
-    for prefix in ["Schema error: ", "SQL error: ", "Error during planning: ", "Arrow error: ", "Execution error: ", "ParserError("] {
+    for prefix in [
+        "Schema error: ",
+        "SQL error: ",
+        "Error during planning: ",
+        "Arrow error: ",
+        "Execution error: ",
+        "ParserError(",
+    ] {
         line = line.strip_prefix(prefix).unwrap_or(line);
     }
     line.trim_matches(['"', ')', '(']).to_owned()
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -192,7 +211,8 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     fn batch() -> (Schema, Batch) {
-        let schema = Schema::new([Field::new("a", Kind::Int), Field::new("B", Kind::Int), Field::new("region", Kind::Text)]);
+        let schema =
+            Schema::new([Field::new("a", Kind::Int), Field::new("B", Kind::Int), Field::new("region", Kind::Text)]);
         let head = Head { times: vec![1, 2, 3], origins: vec![0; 3], sequences: vec![0, 1, 2], stamps: vec![] };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![6, 7, 8])),
@@ -221,7 +241,8 @@ mod tests {
     #[test]
     fn a_row_that_fails_costs_that_row() {
         let (schema, batch) = batch();
-        let Evaluated { values, failed } = Expression::plan("a / B", &schema, "derive").expect("planned").evaluate(&batch);
+        let Evaluated { values, failed } =
+            Expression::plan("a / B", &schema, "derive").expect("planned").evaluate(&batch);
         let values = values.as_primitive::<Int64Type>();
         assert_eq!(values.iter().collect::<Vec<_>>(), [Some(3), None, None]);
         assert_eq!(failed.len(), 1);
@@ -241,6 +262,14 @@ mod tests {
         ] {
             let fault = Expression::condition(text, &schema, "where").expect_err(text).to_string();
             assert!(fault.contains(says), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn it_has_a_name() {
+        let (schema, _) = batch();
+        for (text, name) in [("upper(region) as zone", "zone"), ("B", "B"), ("\"B\" as b", "b"), ("a + 1", "a + 1")] {
+            assert_eq!(Expression::plan(text, &schema, "").expect(text).name(), name);
         }
     }
 

@@ -120,7 +120,9 @@ mod tests {
     #[test]
     fn the_nearest_word_is_near() {
         let words = ["aggregate", "filter", "zscore"];
-        for (typed, meant) in [("filtre", Some("filter")), ("Zscore", Some("zscore")), ("agregate", Some("aggregate")), ("window", None)] {
+        for (typed, meant) in
+            [("filtre", Some("filter")), ("Zscore", Some("zscore")), ("agregate", Some("aggregate")), ("window", None)]
+        {
             assert_eq!(nearest(typed, words), meant, "{typed}");
         }
     }

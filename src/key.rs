@@ -5,7 +5,9 @@
 //! stored state stays where it is), `key group = hash % 4096`, and a worker owns a range of key groups.
 
 use crate::schema::Kind;
-use arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder};
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+};
 use arrow::array::{TimestampMicrosecondBuilder, make_builder};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
@@ -46,7 +48,11 @@ pub struct Keys {
 impl Keys {
     /// The keys that these columns make, row by row. O(bytes).
     pub fn of(columns: &[ArrayRef], rows: usize) -> Keys {
-        let mut keys = Keys { bytes: Vec::with_capacity(rows * 16), ends: Vec::with_capacity(rows), hashes: Vec::with_capacity(rows) };
+        let mut keys = Keys {
+            bytes: Vec::with_capacity(rows * 16),
+            ends: Vec::with_capacity(rows),
+            hashes: Vec::with_capacity(rows),
+        };
         match columns {
             [text] if text.data_type() == &DataType::Utf8 => keys.encode_text(text),
             _ => keys.encode(columns, rows),
@@ -82,7 +88,11 @@ impl Keys {
 
     /// The keys of some rows, in that order.
     pub fn take(&self, rows: &[u32]) -> Keys {
-        let mut taken = Keys { bytes: Vec::with_capacity(rows.len() * 16), ends: Vec::with_capacity(rows.len()), hashes: Vec::with_capacity(rows.len()) };
+        let mut taken = Keys {
+            bytes: Vec::with_capacity(rows.len() * 16),
+            ends: Vec::with_capacity(rows.len()),
+            hashes: Vec::with_capacity(rows.len()),
+        };
         for row in rows {
             taken.bytes.extend_from_slice(self.key(*row as usize));
             taken.ends.push(taken.bytes.len() as u32);
@@ -166,7 +176,9 @@ fn encode_value(bytes: &mut Vec<u8>, column: &ArrayRef, row: usize, last: bool) 
     match column.data_type() {
         DataType::Boolean => bytes.push(if column.as_boolean().value(row) { TRUE } else { FALSE }),
         DataType::Int64 => encode_int(bytes, INT, column.as_primitive::<Int64Type>().value(row)),
-        DataType::Timestamp(..) => encode_int(bytes, TIME, column.as_primitive::<TimestampMicrosecondType>().value(row)),
+        DataType::Timestamp(..) => {
+            encode_int(bytes, TIME, column.as_primitive::<TimestampMicrosecondType>().value(row))
+        }
         DataType::Float64 => {
             bytes.push(FLOAT);
             bytes.extend_from_slice(&order_float(column.as_primitive::<Float64Type>().value(row)).to_be_bytes());
@@ -238,7 +250,9 @@ fn decode_value<'a>(key: &'a [u8], kind: Kind, last: bool, builder: &mut dyn Arr
     match kind {
         Kind::Bool => builder_of::<BooleanBuilder>(any).append_option((!null).then_some(*tag == TRUE)),
         Kind::Int => builder_of::<Int64Builder>(any).append_option((!null).then(|| (number() ^ 1 << 63) as i64)),
-        Kind::Time => builder_of::<TimestampMicrosecondBuilder>(any).append_option((!null).then(|| (number() ^ 1 << 63) as i64)),
+        Kind::Time => {
+            builder_of::<TimestampMicrosecondBuilder>(any).append_option((!null).then(|| (number() ^ 1 << 63) as i64))
+        }
         Kind::Float => builder_of::<Float64Builder>(any).append_option((!null).then(|| restore_float(number()))),
         Kind::Text if null => builder_of::<StringBuilder>(any).append_null(),
         Kind::Text => {

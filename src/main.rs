@@ -1,1 +1,7 @@
-fn main(){}
+//! The program `eagre`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eagre::main(eagre::standard())
+}

@@ -10,8 +10,10 @@
 
 pub mod keyed;
 mod outputs;
+mod settings;
 
 pub use outputs::{Derived, Outputs, Ports, StepNames};
+pub use settings::{Emit, Nan, Span};
 
 use crate::batch::Batch;
 use crate::expression::Expression;
@@ -36,6 +38,9 @@ pub trait Operator: DeserializeOwned + JsonSchema + Send + Sync + 'static {
 
     /// The part's manual: the `//!` lines at the head of this text. In the crate: `include_str!("this_file.rs")`.
     const MANUAL: &'static str = "";
+
+    /// Whether its inputs may have different fields. Where not, the job's plan sees to it that all have the same.
+    const MIXED_INPUTS: bool = false;
 
     /// Checks the configuration against the inputs. Every fault is reported to `planning`; `None` only when there was
     /// one. Called twice: the second time with inputs that have only the fields somebody uses.

@@ -69,9 +69,16 @@ fn add<T: ?Sized>(list: &mut Vec<Part<T>>, part: Part<T>) {
     list.push(part);
 }
 
-fn part<C: JsonSchema, T: ?Sized>(name: &'static str, file: &str, parse: fn(toml::Value) -> Result<Box<T>, Fault>) -> Part<T> {
+fn part<C: JsonSchema, T: ?Sized>(
+    name: &'static str,
+    file: &str,
+    parse: fn(toml::Value) -> Result<Box<T>, Fault>,
+) -> Part<T> {
     let head = file.lines().take_while(|line| line.starts_with("//!"));
-    let manual = head.map(|line| line.trim_start_matches("//!").strip_prefix(' ').unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let manual = head
+        .map(|line| line.trim_start_matches("//!").strip_prefix(' ').unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n");
     Part { name, manual, schema: |generator| generator.root_schema_for::<C>(), parse }
 }
 
@@ -102,11 +109,17 @@ impl<S: Source> AnySource for S {
 
 /// An operator whose type is forgotten; see [`Operator`].
 pub trait AnyOperator: Send + Sync {
+    /// See [`Operator::MIXED_INPUTS`].
+    fn mixed_inputs(&self) -> bool;
     /// See [`Operator::plan`].
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned>;
 }
 
 impl<O: Operator> AnyOperator for O {
+    fn mixed_inputs(&self) -> bool {
+        O::MIXED_INPUTS
+    }
+
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned> {
         Operator::plan(self, planning)
     }
@@ -119,7 +132,13 @@ pub trait AnySink: Send + Sync {
     /// See [`Sink::shards`].
     fn shards(&self) -> Shards;
     /// Opens shard `shard.0` of `shard.1`; see [`Sink::open`].
-    fn open(&self, name: &str, input: &Schema, shard: (usize, usize), origins: &Origins) -> Result<Box<dyn Writer>, Failure>;
+    fn open(
+        &self,
+        name: &str,
+        input: &Schema,
+        shard: (usize, usize),
+        origins: &Origins,
+    ) -> Result<Box<dyn Writer>, Failure>;
 }
 
 impl<S: Sink> AnySink for S {
@@ -131,7 +150,13 @@ impl<S: Sink> AnySink for S {
         Sink::shards(self)
     }
 
-    fn open(&self, name: &str, input: &Schema, shard: (usize, usize), origins: &Origins) -> Result<Box<dyn Writer>, Failure> {
+    fn open(
+        &self,
+        name: &str,
+        input: &Schema,
+        shard: (usize, usize),
+        origins: &Origins,
+    ) -> Result<Box<dyn Writer>, Failure> {
         Sink::open(self, Opening { name, input, shard, origins })
     }
 }

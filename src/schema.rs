@@ -58,7 +58,9 @@ impl Kind {
         match arrow {
             Boolean => Some(Kind::Bool),
             Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => Some(Kind::Int),
-            Float16 | Float32 | Float64 | Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => Some(Kind::Float),
+            Float16 | Float32 | Float64 | Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => {
+                Some(Kind::Float)
+            }
             Utf8 | LargeUtf8 | Utf8View => Some(Kind::Text),
             Dictionary(_, values) => Kind::of(values),
             Timestamp(..) | Date32 | Date64 => Some(Kind::Time),
@@ -111,7 +113,8 @@ impl Schema {
     /// A schema of these fields behind the system columns. Two fields of one name are a mistake of the caller's.
     pub fn new(fields: impl IntoIterator<Item = Field>) -> Schema {
         let fields: Arc<[Field]> = fields.into_iter().collect();
-        let columns = system_fields().into_iter().chain(fields.iter().map(|f| ArrowField::new(&f.name, f.kind.arrow(), true)));
+        let columns =
+            system_fields().into_iter().chain(fields.iter().map(|f| ArrowField::new(&f.name, f.kind.arrow(), true)));
         let arrow = Arc::new(ArrowSchema::new(columns.collect::<Vec<_>>()));
         Schema { fields, arrow }
     }

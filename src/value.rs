@@ -1,15 +1,18 @@
 //! Single values, and columns made of them one by one.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, write_json_float, write_json_text};
 use crate::origin::Origin;
 use crate::schema::Kind;
-use crate::time::EventTime;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use crate::time::{self, EventTime};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow::array::{BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// A value of a field.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// No value.
     Null,
@@ -88,7 +91,8 @@ impl<'a> Row<'a> {
     /// The text in a field.
     pub fn text(&self, field: usize) -> Option<&'a str> {
         let column = self.batch.column(field);
-        (column.data_type() == &DataType::Utf8 && !column.is_null(self.row)).then(|| column.as_string::<i32>().value(self.row))
+        (column.data_type() == &DataType::Utf8 && !column.is_null(self.row))
+            .then(|| column.as_string::<i32>().value(self.row))
     }
 
     /// The value of a field.
@@ -123,6 +127,71 @@ pub fn value_at(column: &ArrayRef, row: usize) -> Value {
     }
 }
 
+/// A column whose type has been looked up, once, to be read row by row.
+#[derive(Clone, Copy, Debug)]
+pub enum Cells<'a> {
+    /// Of bools.
+    Bool(&'a BooleanArray),
+    /// Of integers.
+    Int(&'a PrimitiveArray<Int64Type>),
+    /// Of floats.
+    Float(&'a PrimitiveArray<Float64Type>),
+    /// Of text.
+    Text(&'a StringArray),
+    /// Of times.
+    Time(&'a PrimitiveArray<TimestampMicrosecondType>),
+    /// Of origins.
+    Origin(&'a PrimitiveArray<UInt32Type>),
+}
+
+impl<'a> Cells<'a> {
+    /// The cells of a column of a batch, a system column or a field's.
+    pub fn of(column: &'a ArrayRef) -> Cells<'a> {
+        match column.data_type() {
+            DataType::Boolean => Cells::Bool(column.as_boolean()),
+            DataType::Int64 => Cells::Int(column.as_primitive()),
+            DataType::Float64 => Cells::Float(column.as_primitive()),
+            DataType::Timestamp(..) => Cells::Time(column.as_primitive()),
+            DataType::UInt32 => Cells::Origin(column.as_primitive()),
+            _ => Cells::Text(column.as_string()),
+        }
+    }
+
+    /// Whether a row has no value.
+    pub fn is_null(self, row: usize) -> bool {
+        match self {
+            Cells::Bool(cells) => cells.is_null(row),
+            Cells::Int(cells) => cells.is_null(row),
+            Cells::Float(cells) => cells.is_null(row),
+            Cells::Text(cells) => cells.is_null(row),
+            Cells::Time(cells) => cells.is_null(row),
+            Cells::Origin(cells) => cells.is_null(row),
+        }
+    }
+
+    /// Appends a row's value as JSON: times as RFC 3339, a NaN or an infinity as text, because JSON has no number for
+    /// it.
+    pub fn write_json(self, text: &mut String, row: usize) {
+        if self.is_null(row) {
+            return text.push_str("null");
+        }
+        let written = match self {
+            Cells::Bool(cells) => write!(text, "{}", cells.value(row)),
+            Cells::Int(cells) => write!(text, "{}", cells.value(row)),
+            Cells::Origin(cells) => write!(text, "{}", cells.value(row)),
+            Cells::Float(cells) => return write_json_float(text, cells.value(row)),
+            Cells::Text(cells) => return write_json_text(text, cells.value(row)),
+            Cells::Time(cells) => {
+                text.push('"');
+                time::write_to(text, cells.value(row));
+                text.push('"');
+                Ok(())
+            }
+        };
+        written.expect("writing to a String does not fail");
+    }
+}
+
 /// A column of one kind that is being made value by value.
 #[derive(Debug)]
 pub enum ColumnBuilder {
@@ -150,8 +219,8 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends a value; an integer becomes a float in a column of floats, whatever else does not fit is a mistake of the
-    /// part that gives it, and panics.
+    /// Appends a value; an integer becomes a float in a column of floats, whatever else does not fit is a mistake of
+    /// the part that gives it, and panics.
     pub fn push(&mut self, value: Value) {
         match (self, value) {
             (column, Value::Null) => column.push_null(),

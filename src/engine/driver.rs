@@ -66,7 +66,12 @@ pub struct Driver {
 
 impl Driver {
     /// A driver; `partitions` are those of all sources upstream, so that none is forgotten in the minimum.
-    pub fn new(names: StepNames, instance: Box<dyn Instance>, ordering: Ordering, partitions: impl IntoIterator<Item = Origin>) -> Driver {
+    pub fn new(
+        names: StepNames,
+        instance: Box<dyn Instance>,
+        ordering: Ordering,
+        partitions: impl IntoIterator<Item = Origin>,
+    ) -> Driver {
         Driver {
             instance,
             outputs: Outputs::new(names),
@@ -84,7 +89,8 @@ impl Driver {
             Ordering::None => self.instance.on_batch(input, &batch, &mut self.outputs),
             Ordering::Merge => self.order.push(input, batch),
             Ordering::Strict if batch.any_late() => {
-                let (late, on_time): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(|row| batch.stamp(*row as usize).is_some());
+                let (late, on_time): (Vec<u32>, Vec<u32>) =
+                    (0..batch.len() as u32).partition(|row| batch.stamp(*row as usize).is_some());
                 let late: Vec<(u32, String)> = late.into_iter().map(|row| (row, too_late(&batch, row))).collect();
                 self.outputs.late(input, &batch, &late);
                 self.order.push(input, batch.take(&on_time));
@@ -180,5 +186,7 @@ pub struct Held {
 fn too_late(batch: &Batch, row: u32) -> String {
     let stamp = batch.stamp(row as usize).expect("a late row has a stamp");
     let watermark = time::format(stamp);
-    format!("older than the watermark of its partition, which was {watermark} already; this step needs its records in order")
+    format!(
+        "older than the watermark of its partition, which was {watermark} already; this step needs its records in order"
+    )
 }

@@ -203,7 +203,9 @@ impl Turn<'_> {
         partition.look_again = None;
         let read = partition.reader.read(READ_RECORDS)?;
         let progress = partition.reader.progress();
-        self.shared.metrics.sources[lane.source].progress.fetch_add(progress.saturating_sub(partition.progress), Relaxed);
+        self.shared.metrics.sources[lane.source]
+            .progress
+            .fetch_add(progress.saturating_sub(partition.progress), Relaxed);
         partition.progress = progress;
         match read {
             Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(Box::new(rows))),
@@ -268,7 +270,8 @@ impl Turn<'_> {
     }
 
     fn post(&self, lane: &Lane, partition: &mut Partition, batch: Option<Batch>, rejected: Option<Batch>) {
-        let mark = Mark { source: lane.source as u16, origin: partition.origin, watermark: partition.stamper.watermark() };
+        let mark =
+            Mark { source: lane.source as u16, origin: partition.origin, watermark: partition.stamper.watermark() };
         partition.outbox.push_back(Polled { batch, rejected, mark });
     }
 

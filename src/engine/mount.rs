@@ -68,7 +68,13 @@ pub struct SourceStreams<'s> {
 }
 
 /// Mounts the operator that takes what a reader thread has polled and gives it into epochs.
-pub fn source<'s>(mounting: &Mounting<'s>, name: &str, number: usize, polled: Receiver<Polled>, reader: Arc<OnceLock<Thread>>) -> SourceStreams<'s> {
+pub fn source<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    number: usize,
+    polled: Receiver<Polled>,
+    reader: Arc<OnceLock<Thread>>,
+) -> SourceStreams<'s> {
     let scope = mounting.scope;
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let address = builder.operator_info().address;
@@ -91,7 +97,9 @@ pub fn source<'s>(mounting: &Mounting<'s>, name: &str, number: usize, polled: Re
                 if shared.epoch() > epoch.number() {
                     epoch.close(shared.epoch(), &mut marks);
                 }
-                if epoch.number() >= settings.epochs_ahead_max && probe.less_equal(&(epoch.number() - settings.epochs_ahead_max)) {
+                if epoch.number() >= settings.epochs_ahead_max
+                    && probe.less_equal(&(epoch.number() - settings.epochs_ahead_max))
+                {
                     return; // The worker wakes the sources when the probe moves.
                 }
                 match polled.try_recv() {
@@ -134,7 +142,14 @@ struct OpenEpoch {
 
 impl OpenEpoch {
     fn new(caps: Vec<Capability<Epoch>>, source: usize) -> OpenEpoch {
-        OpenEpoch { source: source as u16, caps: Some(caps), number: 0, records: 0, begun: None, watermarks: BTreeMap::new() }
+        OpenEpoch {
+            source: source as u16,
+            caps: Some(caps),
+            number: 0,
+            records: 0,
+            begun: None,
+            watermarks: BTreeMap::new(),
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -161,7 +176,11 @@ impl OpenEpoch {
     fn close(&mut self, next: Epoch, marks: &mut OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Mark>>>) {
         let Some(caps) = &mut self.caps else { return };
         let source = self.source;
-        let said = std::mem::take(&mut self.watermarks).into_iter().map(|(origin, watermark)| Mark { source, origin, watermark });
+        let said = std::mem::take(&mut self.watermarks).into_iter().map(|(origin, watermark)| Mark {
+            source,
+            origin,
+            watermark,
+        });
         marks.activate().session(&caps[2]).give_iterator(said);
         caps.iter_mut().for_each(|cap| cap.downgrade(&next));
         (self.number, self.records, self.begun) = (next, 0, None);
@@ -178,7 +197,13 @@ impl OpenEpoch {
 }
 
 /// Mounts a splitter: every row goes to the worker that owns its key group. Gives the parcels and the rejected rows.
-pub fn split<'s>(mounting: &Mounting<'s>, name: &str, stream: Stream<'s>, mut splitter: Splitter, mut outputs: Outputs) -> (Stream<'s>, Stream<'s>) {
+pub fn split<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    stream: Stream<'s>,
+    mut splitter: Splitter,
+    mut outputs: Outputs,
+) -> (Stream<'s>, Stream<'s>) {
     let mut builder = OperatorBuilder::new(format!("{name} (split)"), mounting.scope);
     let mut input = builder.new_input(stream, Pipeline);
     let (parcels, parcels_stream) = builder.new_output();
@@ -197,7 +222,9 @@ pub fn split<'s>(mounting: &Mounting<'s>, name: &str, stream: Stream<'s>, mut sp
                 let mut session = sending.session(&held);
                 guard(&shared, &name, || {
                     for parcel in batches.drain(..) {
-                        splitter.split(&parcel.batch, &mut outputs, |to, batch| session.give(Parcel { to: to as u64, batch }));
+                        splitter.split(&parcel.batch, &mut outputs, |to, batch| {
+                            session.give(Parcel { to: to as u64, batch })
+                        });
                     }
                 });
                 if !outputs.is_empty() {
@@ -211,7 +238,15 @@ pub fn split<'s>(mounting: &Mounting<'s>, name: &str, stream: Stream<'s>, mut sp
 }
 
 /// Mounts a driver. `addressed` says that the inputs are parcels for certain workers. Gives out, rejected and late.
-pub fn step<'s>(mounting: &Mounting<'s>, name: &str, number: usize, driver: Driver, inputs: Vec<Stream<'s>>, addressed: bool, marks: Marks<'s>) -> [Stream<'s>; 3] {
+pub fn step<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    number: usize,
+    driver: Driver,
+    inputs: Vec<Stream<'s>>,
+    addressed: bool,
+    marks: Marks<'s>,
+) -> [Stream<'s>; 3] {
     let mut builder = OperatorBuilder::new(name.to_owned(), mounting.scope);
     let mut exchanged: Vec<_> = Vec::new();
     let mut local: Vec<_> = Vec::new();
@@ -230,15 +265,26 @@ pub fn step<'s>(mounting: &Mounting<'s>, name: &str, number: usize, driver: Driv
         ports.push(Out::from(port));
         streams.push(stream);
     }
-    let mut running = RunningStep { driver, ports, shared: mounting.shared.clone(), number, worker: mounting.scope.index(), name: name.to_owned() };
+    let mut running = RunningStep {
+        driver,
+        ports,
+        shared: mounting.shared.clone(),
+        number,
+        worker: mounting.scope.index(),
+        name: name.to_owned(),
+    };
     builder.build(move |caps| {
         let mut held = Some(caps);
         move |frontiers| {
             for (i, input) in exchanged.iter_mut().enumerate() {
-                input.for_each(|cap, parcels| running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)]));
+                input.for_each(|cap, parcels| {
+                    running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)])
+                });
             }
             for (i, input) in local.iter_mut().enumerate() {
-                input.for_each(|cap, parcels| running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)]));
+                input.for_each(|cap, parcels| {
+                    running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)])
+                });
             }
             marks.for_each(|cap, heard| running.driver.hear(*cap.time(), heard.drain(..)));
             let Some(caps) = &mut held else { return };
@@ -298,7 +344,8 @@ impl RunningStep {
         let Some(Ports { out, rejected, late }) = self.driver.drain() else { return };
         let metrics = &self.shared.metrics.steps[self.number][self.worker];
         let counts = [&metrics.out, &metrics.rejected, &metrics.late];
-        for (port, batches) in [out, rejected, late].into_iter().enumerate().filter(|(_, batches)| !batches.is_empty()) {
+        for (port, batches) in [out, rejected, late].into_iter().enumerate().filter(|(_, batches)| !batches.is_empty())
+        {
             counts[port].fetch_add(batches.iter().map(|b| b.len() as u64).sum(), Relaxed);
             let parcels = batches.into_iter().map(|batch| Parcel { to: 0, batch });
             self.ports[port].activate().session(&caps[port]).give_iterator(parcels);
@@ -313,7 +360,14 @@ impl RunningStep {
 
 /// Mounts a sink: batches go to a writer thread, and an epoch counts as done when they are written. `one` brings all of
 /// them to the first worker; a worker without a writer only passes the frontier on.
-pub fn sink<'s>(mounting: &Mounting<'s>, name: &str, number: usize, stream: Stream<'s>, one: bool, writer: Option<Box<dyn Writer>>) -> Stream<'s> {
+pub fn sink<'s>(
+    mounting: &Mounting<'s>,
+    name: &str,
+    number: usize,
+    stream: Stream<'s>,
+    one: bool,
+    writer: Option<Box<dyn Writer>>,
+) -> Stream<'s> {
     let scope = mounting.scope;
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
@@ -397,9 +451,13 @@ pub fn concatenate<'s>(mounting: &Mounting<'s>, mut streams: Vec<Stream<'s>>) ->
 /// Calls what may panic; a panic becomes the failure that ends the job, with the step's name.
 fn guard(shared: &Shared, step: &str, call: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
-        let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        let said =
+            panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
         let said = said.unwrap_or_else(|| "no message".into());
-        shared.fail(Failure::new(format!("step `{step}` panicked: {said}")).help("this is a mistake in the operator, not in the job"));
+        shared.fail(
+            Failure::new(format!("step `{step}` panicked: {said}"))
+                .help("this is a mistake in the operator, not in the job"),
+        );
     }
 }
 

@@ -117,7 +117,8 @@ mod tests {
 
     fn released(order: &mut Order, watermark: EventTime) -> Vec<(EventTime, Origin, i64)> {
         let batches = order.release(watermark);
-        let rows = |b: &Batch| (0..b.len()).map(|r| (b.times()[r], b.origins()[r], b.sequences()[r])).collect::<Vec<_>>();
+        let rows =
+            |b: &Batch| (0..b.len()).map(|r| (b.times()[r], b.origins()[r], b.sequences()[r])).collect::<Vec<_>>();
         batches.iter().flat_map(|(_, b)| rows(b)).collect()
     }
 

@@ -57,6 +57,9 @@ mod tests {
         let parcel = Parcel { to: 1, batch: Batch::new(&schema, head, vec![column]).with_keys(keys) };
         let bytes = postcard::to_stdvec(&parcel).expect("written");
         let back: Parcel = postcard::from_bytes(&bytes).expect("read");
-        assert_eq!((back.to, back.batch.records(), back.batch.keys()), (1, parcel.batch.records(), parcel.batch.keys()));
+        assert_eq!(
+            (back.to, back.batch.records(), back.batch.keys()),
+            (1, parcel.batch.records(), parcel.batch.keys())
+        );
     }
 }

@@ -45,7 +45,8 @@ impl Partitions {
     /// Adds a partition; gives the watermark that it begins with.
     pub fn add(&self, source: usize, origin: Origin, name: &str, watermark: EventTime) {
         let (name, advanced) = (name.to_owned(), wall::now());
-        let standing = Standing { source, name, watermark, sequence: -1, records: 0, idle: false, ended: false, advanced };
+        let standing =
+            Standing { source, name, watermark, sequence: -1, records: 0, idle: false, ended: false, advanced };
         self.with(|places| places.insert(origin, standing));
     }
 

@@ -38,7 +38,8 @@ pub fn render(start: &Start, mounting: Mounting<'_>, writers: Vec<Option<Box<dyn
     let mut rendering = Rendering { start, mounting, streams: BTreeMap::new(), marks: Vec::new() };
     let reader = Arc::new(OnceLock::new());
     let mut sources = Vec::new();
-    let lanes = start.sources.iter().enumerate().map(|(i, open)| rendering.source(i, open, &reader, &mut sources)).collect();
+    let lanes =
+        start.sources.iter().enumerate().map(|(i, open)| rendering.source(i, open, &reader, &mut sources)).collect();
     let plan = &start.plan;
     for (i, step) in plan.steps.iter().enumerate() {
         rendering.step(i, step);
@@ -64,7 +65,13 @@ struct Rendering<'a, 's> {
 }
 
 impl<'s> Rendering<'_, 's> {
-    fn source(&mut self, i: usize, open: &OpenSource, reader: &Arc<OnceLock<Thread>>, activators: &mut Vec<Activator>) -> Lane {
+    fn source(
+        &mut self,
+        i: usize,
+        open: &OpenSource,
+        reader: &Arc<OnceLock<Thread>>,
+        activators: &mut Vec<Activator>,
+    ) -> Lane {
         let plan = &self.start.plan.sources[i];
         let (sender, polled) = sync_channel::<Polled>(CHANNEL_BATCHES);
         let mounted = mount::source(&self.mounting, &plan.name, i, polled, reader.clone());
@@ -91,14 +98,24 @@ impl<'s> Rendering<'_, 's> {
         let inputs: Vec<Stream<'s>> = step.inputs.iter().map(|port| self.streams[port].clone()).collect();
         let mut refused = Vec::new();
         let inputs = if step.planned.keyed {
-            inputs.into_iter().zip(&step.key).map(|(stream, key)| self.split(step, &names, stream, key.clone(), &mut refused)).collect()
+            inputs
+                .into_iter()
+                .zip(&step.key)
+                .map(|(stream, key)| self.split(step, &names, stream, key.clone(), &mut refused))
+                .collect()
         } else {
             inputs
         };
-        let driver = Driver::new(names, (step.planned.make)(), ordering(&self.start.plan, step), self.start.origins_of(&step.sources));
+        let driver = Driver::new(
+            names,
+            (step.planned.make)(),
+            ordering(&self.start.plan, step),
+            self.start.origins_of(&step.sources),
+        );
         let marks = step.sources.iter().map(|source| self.marks[*source].clone()).collect::<Vec<_>>();
         let marks = self.mounting.scope.concatenate(marks);
-        let [out, rejected, late] = mount::step(&self.mounting, &step.name, i, driver, inputs, step.planned.keyed, marks);
+        let [out, rejected, late] =
+            mount::step(&self.mounting, &step.name, i, driver, inputs, step.planned.keyed, marks);
         refused.push(rejected);
         let rejected = mount::concatenate(&self.mounting, refused);
         for (output, stream) in [(Output::Out, out), (Output::Rejected, rejected), (Output::Late, late)] {
@@ -106,9 +123,17 @@ impl<'s> Rendering<'_, 's> {
         }
     }
 
-    fn split(&self, step: &StepPlan, names: &StepNames, stream: Stream<'s>, key: Vec<crate::expression::Expression>, refused: &mut Vec<Stream<'s>>) -> Stream<'s> {
+    fn split(
+        &self,
+        step: &StepPlan,
+        names: &StepNames,
+        stream: Stream<'s>,
+        key: Vec<crate::expression::Expression>,
+        refused: &mut Vec<Stream<'s>>,
+    ) -> Stream<'s> {
         let splitter = Splitter::new(key, self.mounting.scope.peers());
-        let (parcels, rejected) = mount::split(&self.mounting, &step.name, stream, splitter, Outputs::new(names.clone()));
+        let (parcels, rejected) =
+            mount::split(&self.mounting, &step.name, stream, splitter, Outputs::new(names.clone()));
         refused.push(rejected);
         parcels
     }

@@ -111,7 +111,14 @@ impl Stamper {
         Some(batch.filter(&BooleanArray::from(keep))).filter(|b| !b.is_empty())
     }
 
-    fn reject(&self, rows: &Rows, bad_times: &[EventTime], ahead: &[usize], now: EventTime, origins: &Origins) -> Option<Batch> {
+    fn reject(
+        &self,
+        rows: &Rows,
+        bad_times: &[EventTime],
+        ahead: &[usize],
+        now: EventTime,
+        origins: &Origins,
+    ) -> Option<Batch> {
         if rows.bad.is_empty() && ahead.is_empty() {
             return None;
         }
@@ -195,7 +202,10 @@ mod tests {
             let mut stamper = stamper(5);
             let parts = [rows(&times[..cut]), rows(&times[cut..])];
             let stamped: Vec<Stamped> = parts.into_iter().map(|rows| stamper.stamp(rows, 1_000, &origins())).collect();
-            let stamps = stamped.iter().flat_map(|s| &s.batch).flat_map(|b| (0..b.len()).map(|r| b.stamp(r)).collect::<Vec<_>>());
+            let stamps = stamped
+                .iter()
+                .flat_map(|s| &s.batch)
+                .flat_map(|b| (0..b.len()).map(|r| b.stamp(r)).collect::<Vec<_>>());
             assert_eq!(stamps.collect::<Vec<_>>(), expected, "cut at {cut}");
             assert_eq!(stamped.iter().map(|s| s.late).sum::<usize>(), 4);
             assert_eq!(stamper.watermark(), 35);

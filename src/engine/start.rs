@@ -28,7 +28,7 @@ const PARK: Duration = Duration::from_millis(200);
 /// A running job.
 pub struct Job {
     start: Arc<Start>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     begun: Instant,
 }
 
@@ -80,7 +80,8 @@ pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
     let writers = Mutex::new(writers.into_iter().map(Some).collect::<Vec<_>>());
     let begun = wall::now();
     let (mine, shared) = (start.clone(), start.shared.clone());
-    let config = timely::Config { communication: Communication::Process(workers), worker: timely::WorkerConfig::default() };
+    let config =
+        timely::Config { communication: Communication::Process(workers), worker: timely::WorkerConfig::default() };
     let run = move || {
         let guards = timely::execute(config, move |worker| {
             let writers = writers.lock().expect("no worker panics here").get_mut(worker.index()).and_then(Option::take);
@@ -96,7 +97,7 @@ pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
     };
     let thread = Builder::new().name("eagre:job".into()).spawn(run);
     let thread = thread.map_err(|e| Failure::new(format!("the job's thread cannot be started: {e}")))?;
-    Ok(Job { start, thread, begun })
+    Ok(Job { start, thread: Some(thread), begun })
 }
 
 impl Job {
@@ -118,7 +119,7 @@ impl Job {
 
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// How it stands.
@@ -135,15 +136,14 @@ impl Job {
     }
 
     /// Waits for the end; gives how it stood then.
-    pub fn wait(self) -> Result<Status, Failure> {
-        while !self.is_finished() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+    pub fn wait(&mut self) -> Result<Status, Failure> {
+        let joined = self.thread.take().map_or(Ok(()), JoinHandle::join);
         let status = self.status();
-        let joined = self.thread.join();
         match self.start.shared.failure() {
             Some(failure) => Err(failure),
-            None => joined.map(|()| status).map_err(|_| Failure::new("the job's thread panicked; its message is above")),
+            None => {
+                joined.map(|()| status).map_err(|_| Failure::new("the job's thread panicked; its message is above"))
+            }
         }
     }
 }
@@ -179,7 +179,11 @@ impl Start {
         self.shared.partitions.add(i, origin, &shown, watermark);
         let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), plan.time.clone(), watermark);
         let worker = origin as usize % open.found.len();
-        open.found[worker].lock().expect("nobody panics while adding a partition").push(Found { origin, name, stamper });
+        open.found[worker].lock().expect("nobody panics while adding a partition").push(Found {
+            origin,
+            name,
+            stamper,
+        });
     }
 
     /// The writers of each worker, for each sink.
@@ -232,7 +236,13 @@ fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Vec
     }
 }
 
-fn spawn_reader(worker: usize, lanes: Vec<Lane>, pool: DecodePool, start: &Arc<Start>, reader: &Arc<std::sync::OnceLock<std::thread::Thread>>) {
+fn spawn_reader(
+    worker: usize,
+    lanes: Vec<Lane>,
+    pool: DecodePool,
+    start: &Arc<Start>,
+    reader: &Arc<std::sync::OnceLock<std::thread::Thread>>,
+) {
     let shared = start.shared.clone();
     let read = move || intake::read(lanes, &pool, &shared);
     let thread = Builder::new().name(format!("eagre:read-{worker}")).spawn(read).expect("a thread can be started");

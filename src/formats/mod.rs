@@ -4,6 +4,15 @@
 //! anywhere: decoding is a pure function of the frame, so that chunks of one partition are decoded by many threads and
 //! put back in their order. What cannot be decoded is kept as [`Bad`] with the reason.
 
+pub mod csv;
+pub mod encode;
+pub mod json;
+pub mod parquet;
+pub mod parquet_writer;
+pub(crate) mod table;
+
+pub(crate) use table::{bad, only_bad};
+
 use crate::schema::{Field, Kind, Schema};
 use crate::time::EventTime;
 use arrow::array::ArrayRef;
@@ -190,7 +199,11 @@ impl<'de> Deserialize<'de> for Written {
         found.ok_or_else(|| {
             let names: Vec<&str> = FIELD_KINDS.iter().map(|(name, _)| *name).collect();
             let near = crate::fault::nearest(&text, names.iter().copied()).map(|n| format!(", did you mean `{n}`?"));
-            serde::de::Error::custom(format!("`{text}` is no kind of field{}; one of {}", near.unwrap_or_default(), crate::fault::list(&names)))
+            serde::de::Error::custom(format!(
+                "`{text}` is no kind of field{}; one of {}",
+                near.unwrap_or_default(),
+                crate::fault::list(&names)
+            ))
         })
     }
 }

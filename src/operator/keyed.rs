@@ -220,7 +220,9 @@ impl Emitter {
         let places = std::mem::take(&mut self.places);
         if self.shape.made_from {
             let mut made_from = ColumnBuilder::new(Kind::Text);
-            places.iter().for_each(|p| made_from.push(p.map(|(origin, sequence)| out.origins().place(origin, sequence)).into()));
+            places
+                .iter()
+                .for_each(|p| made_from.push(p.map(|(origin, sequence)| out.origins().place(origin, sequence)).into()));
             columns.push(made_from.finish());
         }
         let (times, groups) = (std::mem::take(&mut self.times), std::mem::take(&mut self.groups));
@@ -231,7 +233,10 @@ impl Emitter {
         let rows = UInt32Array::from(std::mem::take(&mut self.rows));
         let carry = |i: &usize| match batch {
             Some(batch) => compute::take(batch.column(*i), &rows, None).expect("rows of this batch"),
-            None => new_null_array(self.shape.output.arrow().field(crate::schema::SYSTEM + self.position(*i)).data_type(), rows.len()),
+            None => new_null_array(
+                self.shape.output.arrow().field(crate::schema::SYSTEM + self.position(*i)).data_type(),
+                rows.len(),
+            ),
         };
         if self.shape.extends_input { self.shape.carried.iter().map(carry).collect() } else { Vec::new() }
     }
@@ -301,8 +306,15 @@ impl<K: KeyedOperator> Keyed<K> {
         let hash = entry.hash;
         self.changed.insert(group_of(hash));
         let (mut wake, mut forget) = (Vec::new(), false);
-        let mut cx =
-            Cx { state: &mut entry.state, key: &key, at, row, emitter: &mut self.emitter, wake: &mut wake, forget: &mut forget };
+        let mut cx = Cx {
+            state: &mut entry.state,
+            key: &key,
+            at,
+            row,
+            emitter: &mut self.emitter,
+            wake: &mut wake,
+            forget: &mut forget,
+        };
         let called = match row {
             Some(row) => self.operator.on_record(&mut cx, row),
             None => {
@@ -357,23 +369,28 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
         let changed = std::mem::take(&mut self.changed);
         let mut timers: BTreeMap<&[u8], Vec<EventTime>> = BTreeMap::new();
         self.timers.iter().for_each(|(at, key)| timers.entry(key).or_default().push(*at));
-        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &K::State>> = changed.iter().map(|g| (*g, BTreeMap::new())).collect();
+        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &K::State>> =
+            changed.iter().map(|g| (*g, BTreeMap::new())).collect();
         for slot in self.slots.iter().flatten() {
             if let Some(group) = groups.get_mut(&group_of(slot.hash)) {
                 group.insert(&slot.key, &slot.state);
             }
         }
         for (group, states) in groups {
-            let saved: Vec<_> =
-                states.into_iter().map(|(key, state)| (key, state, timers.get(key).cloned().unwrap_or_default())).collect();
-            let bytes = if saved.is_empty() { Vec::new() } else { postcard::to_stdvec(&saved).expect("state can be written") };
+            let saved: Vec<_> = states
+                .into_iter()
+                .map(|(key, state)| (key, state, timers.get(key).cloned().unwrap_or_default()))
+                .collect();
+            let bytes =
+                if saved.is_empty() { Vec::new() } else { postcard::to_stdvec(&saved).expect("state can be written") };
             save(group, bytes);
         }
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
-        let Saved(entries) = postcard::from_bytes::<Saved<K::State>>(bytes)
-            .map_err(|e| Failure::new(format!("the state of `{}` in key group {group} cannot be read: {e}", K::NAME)))?;
+        let Saved(entries) = postcard::from_bytes::<Saved<K::State>>(bytes).map_err(|e| {
+            Failure::new(format!("the state of `{}` in key group {group} cannot be read: {e}", K::NAME))
+        })?;
         for (key, state, timers) in entries {
             let slot = self.find_or_add(xxh3_64(&key), &key);
             let entry = self.slots[slot].as_mut().expect("a slot that was found");

@@ -103,7 +103,8 @@ impl Outputs {
             *next += 1;
         }
         if !rows.stamps.is_empty() {
-            head.stamps = rows.stamps.iter().zip(&head.times).map(|(stamp, time)| (stamp > time).then_some(*stamp)).collect();
+            head.stamps =
+                rows.stamps.iter().zip(&head.times).map(|(stamp, time)| (stamp > time).then_some(*stamp)).collect();
         }
         self.ports.out.push(Batch::new(&self.names.output, head, rows.columns));
     }
@@ -129,7 +130,8 @@ impl Outputs {
         let indices: Vec<u32> = rows.iter().map(|(row, _)| *row).collect();
         let taken = batch.take(&indices);
         let arrow = taken.records().schema();
-        let fields = taken.columns().iter().enumerate().filter(|(i, _)| arrow.field(schema::SYSTEM + i).name() != "reason");
+        let fields =
+            taken.columns().iter().enumerate().filter(|(i, _)| arrow.field(schema::SYSTEM + i).name() != "reason");
         let mut columns: Vec<ArrayRef> = fields.map(|(_, column)| column.clone()).collect();
         columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, reason)| reason))));
         self.ports.late.push(taken.with_columns(schema, columns));

@@ -1,9 +1,9 @@
-//! `ln` and `exp` that give the same bits on every machine.
+//! `ln`, `exp` and a sine that give the same bits on every machine.
 //!
 //! Rust's `f64::ln` and `f64::exp` call the platform's mathematics library, and those differ in the last bit between
-//! systems and versions. A replay on another machine would then differ too. These two are made of `+ - * /` and integer
-//! operations on the bits, which IEEE 754 fixes. They are the algorithms of FreeBSD's msun (`e_log.c`, `e_exp.c`, Sun
-//! Microsystems 1993): error below 1 unit in the last place.
+//! systems and versions. A replay on another machine would then differ too. These are made of `+ - * /` and integer
+//! operations on the bits, which IEEE 754 fixes. They are the algorithms of FreeBSD's msun (`e_log.c`, `e_exp.c`,
+//! `k_sin.c`, `k_cos.c`, Sun Microsystems 1993): error below 1 unit in the last place.
 
 const LN_2_HIGH: f64 = 0.6931471803691238;
 const LN_2_LOW: f64 = 1.9082149292705877e-10;
@@ -75,6 +75,48 @@ pub fn exp(x: f64) -> f64 {
     y * power_of_two(k / 2) * power_of_two(k - k / 2)
 }
 
+/// The sine of an angle in whole turns, so that the period is exact: `sin_turns(0.25)` is 1. The cosine is
+/// `sin_turns(turns + 0.25)`.
+///
+/// ```
+/// use eagre::stats::elementary::sin_turns;
+/// assert_eq!([0.0, 0.25, 0.5, 0.75, 7.0].map(sin_turns), [0.0, 1.0, 0.0, -1.0, 0.0]);
+/// ```
+pub fn sin_turns(turns: f64) -> f64 {
+    let turn = turns - turns.floor();
+    let quarter = (turn * 4.0 + 0.5).floor();
+    let x = (turn - quarter * 0.25) * std::f64::consts::TAU;
+    let z = x * x;
+    let value = if quarter as i64 % 2 == 0 {
+        x + x * z * horner(&SINE, z)
+    } else {
+        1.0 - (0.5 * z - z * z * horner(&COSINE, z))
+    };
+    if (quarter as i64) & 2 == 0 { value } else { 0.0 - value }
+}
+
+/// Highest power first.
+fn horner(coefficients: &[f64; 6], x: f64) -> f64 {
+    coefficients.iter().fold(0.0, |sum, coefficient| sum * x + coefficient)
+}
+
+const SINE: [f64; 6] = [
+    1.58969099521155e-10,
+    -2.5050760253406863e-8,
+    2.7557313707070068e-6,
+    -0.0001984126982985795,
+    0.00833333333332249,
+    -0.16666666666666632,
+];
+const COSINE: [f64; 6] = [
+    -1.1359647557788195e-11,
+    2.087572321298175e-9,
+    -2.7557314351390663e-7,
+    2.480158728947673e-5,
+    -0.001388888888887411,
+    0.0416666666666666,
+];
+
 const TWO_54: f64 = 18014398509481984.0;
 const MANTISSA: u64 = (1 << 52) - 1;
 
@@ -100,6 +142,21 @@ mod tests {
             let y = (x - 1000.0) * 0.7;
             assert!(close(exp(y), y.exp()) || y < -700.0, "exp({y}) = {} not {}", exp(y), y.exp());
         }
+    }
+
+    #[test]
+    fn the_sine_agrees_with_the_platform() {
+        for i in -20_000..20_000 {
+            let turns = f64::from(i) / 16_384.0;
+            let expected = (turns * std::f64::consts::TAU).sin();
+            assert!(
+                (sin_turns(turns) - expected).abs() < 2e-15,
+                "sin_turns({turns}) = {} not {expected}",
+                sin_turns(turns)
+            );
+        }
+        assert!(sin_turns(f64::NAN).is_nan());
+        assert_eq!([sin_turns(0.1), sin_turns(-0.3)].map(f64::to_bits), [4603469518431672926, 13830113611944842495]);
     }
 
     #[test]

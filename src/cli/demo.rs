@@ -1,0 +1,157 @@
+//! `eagre demo`: an answer in ten seconds. Sensors with hidden faults are watched; what was found is told in sentences,
+//! and held against the truth, which the engine did not see.
+
+use super::args::DemoArguments;
+use super::{FAILED, WRONG, show};
+use crate::batch::Batch;
+use crate::engine;
+use crate::fault::{Failure, Fault};
+use crate::job::{self, Overrides};
+use crate::registry::Registry;
+use crate::schema::Schema;
+use crate::sink::{Opening, Shards, Sink, Writer};
+use crate::time;
+use crate::value::{Row, Value};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+const JOB: &str = include_str!("../../dataflows/demo.toml");
+/// Alerts that are told in full.
+const TOLD: usize = 8;
+
+/// Runs the demonstration.
+pub fn demo(arguments: &DemoArguments, registry: Registry) -> ExitCode {
+    let registry = registry.sink::<Story>("");
+    let overrides = Overrides::default()
+        .set(format!("source.sensors.seed={}", arguments.seed))
+        .set(format!("source.sensors.count={}", arguments.records));
+    let plan = match job::plan(JOB, "dataflows/demo.toml", &overrides, &registry) {
+        Ok(plan) => plan,
+        Err(faulty) => {
+            eprintln!("{}", faulty.render(false));
+            return ExitCode::from(WRONG);
+        }
+    };
+    println!("{} readings of 20 sensors, some of them faulty. What stood out, and against what:\n", show::grouped(arguments.records));
+    let workers = usize::from(arguments.workers);
+    match engine::start(plan, workers).and_then(|mut job| job.wait()) {
+        Ok(status) => {
+            tell(&status, workers);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// What was found, kept until the end.
+static FOUND: Mutex<Vec<Found>> = Mutex::new(Vec::new());
+
+struct Found {
+    sensor: String,
+    time: i64,
+    values: BTreeMap<String, Value>,
+}
+
+/// A sink that keeps alerts to tell of them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Story {}
+
+impl Sink for Story {
+    const NAME: &'static str = "story";
+
+    fn plan(&self, _input: &Schema, _faults: &mut Vec<Fault>) {}
+
+    fn shards(&self) -> Shards {
+        Shards::One
+    }
+
+    fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
+        Ok(Box::new(Teller { fields: opening.input.clone() }))
+    }
+}
+
+struct Teller {
+    fields: Schema,
+}
+
+impl Writer for Teller {
+    fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
+        let mut found = FOUND.lock().expect("nobody panics while telling");
+        for row in (0..batch.len()).map(|row| Row::new(batch, row)) {
+            let values: BTreeMap<String, Value> =
+                self.fields.names().enumerate().map(|(i, name)| (name.to_owned(), row.value(i))).collect();
+            let sensor = match values.get("sensor") {
+                Some(Value::Text(sensor)) => sensor.clone(),
+                _ => "?".into(),
+            };
+            found.push(Found { sensor, time: row.time(), values });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl Found {
+    fn number(&self, field: &str) -> f64 {
+        match self.values.get(field) {
+            Some(Value::Float(number)) => *number,
+            Some(Value::Int(number)) => *number as f64,
+            _ => f64::NAN,
+        }
+    }
+
+    fn clock(&self, field: &str) -> String {
+        match self.values.get(field) {
+            Some(Value::Time(at)) => time::format(*at)[11..19].to_owned(),
+            _ => "?".into(),
+        }
+    }
+
+    fn is(&self, truth: &str) -> bool {
+        matches!(self.values.get("truth"), Some(Value::Text(said)) if said == truth)
+    }
+
+    /// One alert in one sentence.
+    fn sentence(&self) -> String {
+        format!(
+            "{} {} read {:.2}, {:+.1} deviations from the {:.2} ± {:.2} of its last {} readings ({} to {})",
+            &time::format(self.time)[11..19],
+            self.sensor,
+            self.number("value"),
+            self.number("z"),
+            self.number("mean"),
+            self.number("deviation"),
+            self.number("baseline_count"),
+            self.clock("baseline_from"),
+            self.clock("baseline_until"),
+        )
+    }
+}
+
+fn tell(status: &engine::Status, workers: usize) {
+    let mut found = std::mem::take(&mut *FOUND.lock().expect("nobody panics while telling"));
+    found.sort_by(|a, b| b.number("z").abs().total_cmp(&a.number("z").abs()).then_with(|| (a.time, &a.sensor).cmp(&(b.time, &b.sensor))));
+    for alert in found.iter().take(TOLD) {
+        println!("  {}", alert.sentence());
+    }
+    if found.len() > TOLD {
+        println!("  and {} less striking", show::count(found.len() - TOLD, "alert"));
+    }
+    let right = found.iter().filter(|alert| !alert.is("normal")).count();
+    let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
+    let took = show::duration(status.elapsed);
+    let rate = show::short(read as f64 / status.elapsed.as_secs_f64());
+    println!("\n{} of {} point at a reading that the generator had made faulty.", right, show::count(found.len(), "alert"));
+    println!("{} in {took} on {}, {rate}/s. Run it again, on any number of workers: the same bits.", show::count(read as usize, "reading"), show::count(workers, "worker"));
+    println!("\nNext: eagre run dataflows/quickstart.toml");
+}

@@ -1,0 +1,56 @@
+//! Why does my window not fire? Says which source, partition and offset the oldest watermark stands at, and since when.
+
+use super::show;
+use crate::engine::{Standing, Status};
+use crate::job::Plan;
+use crate::time::BEFORE_ALL;
+
+/// The partition that holds everything back, of those that have not ended.
+pub fn slowest(status: &Status) -> Option<&Standing> {
+    let open = status.partitions.iter().map(|(_, standing)| standing).filter(|s| !s.ended);
+    open.min_by_key(|s| (s.watermark, s.records))
+}
+
+/// One sentence about it.
+pub fn sentence(status: &Status) -> String {
+    let Some(slowest) = slowest(status) else { return "every partition has ended; all windows have fired".into() };
+    let since = show::duration(slowest.advanced.elapsed());
+    let idle = if slowest.idle { " (silent, so nobody waits for it)" } else { "" };
+    if slowest.watermark == BEFORE_ALL {
+        return format!("no window can fire yet: {} has given no record for {since}{idle}", slowest.name);
+    }
+    let at = show::watermark(slowest.watermark);
+    format!("the oldest open window waits for {} @{}: its watermark has stood at {at} for {since}{idle}", slowest.name, slowest.sequence)
+}
+
+/// All partitions of all sources, the slowest first, with advice.
+pub fn report(plan: &Plan, status: &Status) -> String {
+    let mut text = format!("doctor: {}\n", sentence(status));
+    let mut standings: Vec<&Standing> = status.partitions.iter().map(|(_, standing)| standing).collect();
+    standings.sort_by_key(|s| (s.watermark, &s.name));
+    for standing in standings.iter().take(8) {
+        let policy = &plan.sources[standing.source].time;
+        text.push_str(&format!(
+            "  {:<28} watermark {:<20} for {:>9}, at offset {}, {} records{}\n",
+            standing.name,
+            show::watermark(standing.watermark),
+            show::duration(standing.advanced.elapsed()),
+            standing.sequence,
+            show::grouped(standing.records),
+            advice(standing, policy.idle_after.map(|i| i.to_string())),
+        ));
+    }
+    if standings.len() > 8 {
+        text.push_str(&format!("  and {} more\n", standings.len() - 8));
+    }
+    text
+}
+
+fn advice(standing: &Standing, idle_after: Option<String>) -> String {
+    match (standing.ended, standing.idle, idle_after) {
+        (true, _, _) => ", ended".into(),
+        (_, true, _) => ", silent: nobody waits for it".into(),
+        (_, _, None) => ", idle_after = \"never\": it is waited for".into(),
+        (_, _, Some(after)) => format!(", waited for until it has been silent for {after}"),
+    }
+}

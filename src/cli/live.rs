@@ -1,0 +1,188 @@
+//! The live table of steps, drawn in place on standard error: how fast records come in and go out, how far event time
+//! has come, how busy each step is, what waits, what was late or rejected.
+
+use super::{doctor, show};
+use crate::engine::Status;
+use crate::job::Plan;
+use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Cell, LineGauge, Paragraph, Row, Table};
+use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
+use std::io::{Stderr, stderr};
+use std::time::Duration;
+
+const WIDTHS: [Constraint; 10] = [
+    Constraint::Length(18),
+    Constraint::Length(11),
+    Constraint::Length(9),
+    Constraint::Length(9),
+    Constraint::Length(19),
+    Constraint::Length(8),
+    Constraint::Length(6),
+    Constraint::Length(7),
+    Constraint::Length(7),
+    Constraint::Length(8),
+];
+const HEADS: [&str; 10] = ["step", "kind", "in/s", "out/s", "watermark", "lag", "busy", "queue", "late", "rejected"];
+
+/// A table on the terminal that is drawn again and again.
+pub struct Live {
+    terminal: Option<Terminal<CrosstermBackend<Stderr>>>,
+    before: Option<Status>,
+}
+
+impl Live {
+    /// A table that has not been drawn.
+    pub fn new() -> Live {
+        Live { terminal: None, before: None }
+    }
+
+    /// Draws how the job stands; rates are those since the last drawing.
+    pub fn draw(&mut self, plan: &Plan, status: &Status) {
+        let rows = lines(plan, status, self.before.as_ref());
+        if self.terminal.is_none() {
+            let options = TerminalOptions { viewport: Viewport::Inline(rows.len() as u16 + 3) };
+            self.terminal = Terminal::with_options(CrosstermBackend::new(stderr()), options).ok();
+        }
+        if let Some(terminal) = &mut self.terminal {
+            // A terminal that cannot be drawn on is no reason to stop a job.
+            let _ = terminal.draw(|frame| paint(frame, rows, status));
+        }
+        self.before = Some(status.clone());
+    }
+
+    /// Draws the last state and leaves it there.
+    pub fn finish(mut self, plan: &Plan, status: &Status) {
+        if self.terminal.is_some() {
+            self.before = None;
+            self.draw(plan, status);
+            eprintln!();
+        }
+    }
+}
+
+/// A line of the table.
+struct Part {
+    name: String,
+    kind: String,
+    /// Records per second in and out.
+    rates: [Option<f64>; 2],
+    watermark: Option<EventTime>,
+    /// The part of one core that it keeps busy.
+    busy: f64,
+    queue: u64,
+    late: u64,
+    rejected: u64,
+    trouble: Option<String>,
+}
+
+fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
+    let period = before.map_or(status.elapsed, |b| status.elapsed.saturating_sub(b.elapsed)).max(Duration::from_millis(1));
+    let rate = |now: u64, then: u64| Some((now - then) as f64 / period.as_secs_f64());
+    let busy = |now: u64, then: u64| (now - then) as f64 / period.as_nanos() as f64;
+    let mut parts = Vec::new();
+    for (i, (source, (counts, _))) in plan.sources.iter().zip(&status.sources).enumerate() {
+        let then = before.map(|b| &b.sources[i].0);
+        let mine = status.partitions.iter().filter(|(_, s)| s.source == i).map(|(_, s)| s.watermark);
+        parts.push(Part {
+            name: source.name.clone(),
+            kind: source.kind.into(),
+            rates: [None, rate(counts.records, then.map_or(0, |t| t.records))],
+            watermark: mine.min(),
+            busy: busy(counts.busy_ns, then.map_or(0, |t| t.busy_ns)),
+            queue: counts.queue.max(0) as u64,
+            late: counts.late,
+            rejected: counts.rejected,
+            trouble: counts.trouble.clone(),
+        });
+    }
+    for (i, (step, counts)) in plan.steps.iter().zip(&status.steps).enumerate() {
+        let then = before.map(|b| &b.steps[i]);
+        let total = |ns: &[u64]| ns.iter().sum::<u64>();
+        parts.push(Part {
+            name: step.name.clone(),
+            kind: step.kind.into(),
+            rates: [rate(counts.records, then.map_or(0, |t| t.records)), rate(counts.out, then.map_or(0, |t| t.out))],
+            watermark: Some(counts.watermark),
+            busy: busy(total(&counts.busy_ns), then.map_or(0, |t| total(&t.busy_ns))) / counts.busy_ns.len() as f64,
+            queue: counts.waiting,
+            late: counts.late,
+            rejected: counts.rejected,
+            trouble: None,
+        });
+    }
+    for (i, (sink, counts)) in plan.sinks.iter().zip(&status.sinks).enumerate().filter(|(_, (sink, _))| !sink.implicit) {
+        let then = before.map(|b| &b.sinks[i]);
+        parts.push(Part {
+            name: sink.name.clone(),
+            kind: sink.kind.into(),
+            rates: [rate(counts.records, then.map_or(0, |t| t.records)), None],
+            watermark: None,
+            busy: busy(counts.busy_ns, then.map_or(0, |t| t.busy_ns)),
+            queue: counts.queue.max(0) as u64,
+            late: 0,
+            rejected: 0,
+            trouble: counts.trouble.clone(),
+        });
+    }
+    parts
+}
+
+fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status) {
+    let [table, progress, footer] =
+        Layout::vertical([Constraint::Length(parts.len() as u16 + 1), Constraint::Length(1), Constraint::Length(1)]).areas(frame.area());
+    let trouble = parts.iter().find_map(|p| p.trouble.as_ref().map(|t| format!("{}: {t}", p.name)));
+    let header = Row::new(HEADS).style(Style::new().add_modifier(Modifier::DIM));
+    let newest = status.partitions.iter().map(|(_, s)| s.watermark).filter(|w| *w != AFTER_ALL).max();
+    frame.render_widget(Table::new(parts.iter().map(|part| row(part, newest)), WIDTHS).header(header).column_spacing(1), table);
+    paint_progress(frame, progress, status);
+    let line = match trouble {
+        Some(trouble) => Line::from(trouble).fg(Color::Yellow),
+        None => Line::from(doctor::sentence(status)).dim(),
+    };
+    frame.render_widget(Paragraph::new(line), footer);
+}
+
+fn row(part: &Part, newest: Option<EventTime>) -> Row<'static> {
+    let number = |n: Option<f64>| n.map_or(String::new(), show::short);
+    let many = |n: u64| if n == 0 { Span::raw("·").dim() } else { Span::raw(show::short(n as f64)).fg(Color::Yellow) };
+    let busy = Span::raw(format!("{:.0} %", part.busy * 100.0));
+    let busy = if part.busy > 0.9 { busy.fg(Color::Red) } else { busy };
+    let lag = match (part.watermark, newest) {
+        (Some(mine), Some(newest)) if mine != BEFORE_ALL && mine != AFTER_ALL => {
+            show::duration(Duration::from_micros(newest.saturating_sub(mine).max(0) as u64))
+        }
+        _ => String::new(),
+    };
+    Row::new([
+        Cell::from(Span::raw(part.name.clone()).bold()),
+        Cell::from(Span::raw(part.kind.clone()).dim()),
+        Cell::from(number(part.rates[0])),
+        Cell::from(number(part.rates[1])),
+        Cell::from(part.watermark.map_or(String::new(), show::watermark)),
+        Cell::from(lag),
+        Cell::from(busy),
+        Cell::from(show::short(part.queue as f64)),
+        Cell::from(many(part.late)),
+        Cell::from(many(part.rejected)),
+    ])
+}
+
+/// A bar where all input is bounded, else the time that the job has run.
+fn paint_progress(frame: &mut Frame<'_>, area: Rect, status: &Status) {
+    let total: Option<u64> = status.sources.iter().map(|(_, total)| *total).sum();
+    let read: u64 = status.sources.iter().map(|(s, _)| s.progress).sum();
+    let elapsed = show::duration(status.elapsed);
+    match total {
+        Some(total) if total > 0 => {
+            let done = (read as f64 / total as f64).clamp(0.0, 1.0);
+            let left = status.elapsed.mul_f64((1.0 - done) / done.max(1e-6));
+            let label = format!("{:3.0} %  {elapsed}, {} left ", done * 100.0, show::duration(left));
+            frame.render_widget(LineGauge::default().ratio(done).label(label).filled_style(Style::new().fg(Color::Cyan)), area);
+        }
+        _ => frame.render_widget(Paragraph::new(Line::from(format!("running for {elapsed}")).dim()), area),
+    }
+}

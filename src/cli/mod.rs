@@ -1,0 +1,112 @@
+//! The command line: what a person types, and what they read.
+//!
+//! Exit codes: 0, all is well; 1, the job ran and failed; 2, the job or the arguments are wrong.
+
+mod args;
+mod demo;
+mod doctor;
+mod live;
+mod run;
+mod show;
+
+use crate::job::{self, Overrides};
+use crate::registry::Registry;
+use args::{Arguments, Command, GraphFormat, JobArguments};
+use clap::{CommandFactory, Parser};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// The job ran and failed.
+const FAILED: u8 = 1;
+/// The job or the arguments are wrong.
+const WRONG: u8 = 2;
+
+/// Runs the program on the arguments it was given, with these parts.
+pub fn main(registry: Registry) -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Run(run) => run::run(&run, &registry),
+        Command::Check { job } => check(&job, &registry),
+        Command::Graph { job, format, fields } => graph(&job, format, fields, &registry),
+        Command::Demo(demo) => demo::demo(&demo, registry),
+        Command::Schema => print(&format!("{:#}\n", job::json_schema(&registry))),
+        Command::Manual { file, check } => manual(file.as_deref(), check, &registry),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "eagre", &mut text);
+            print(&String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+/// Reads and plans the job that the arguments name; what is wrong is said on standard error.
+fn plan(arguments: &JobArguments, registry: &Registry) -> Result<job::Plan, ExitCode> {
+    let file = arguments.job.display().to_string();
+    let text = std::fs::read_to_string(&arguments.job).map_err(|error| {
+        eprintln!("error: {file} cannot be read: {error}");
+        if error.kind() == std::io::ErrorKind::NotFound {
+            eprintln!("  help: jobs that ship with eagre are in dataflows/; `eagre demo` needs no file");
+        }
+        ExitCode::from(WRONG)
+    })?;
+    let overrides = arguments.set.iter().fold(Overrides::from_environment(), |overrides, set| overrides.set(set));
+    job::plan(&text, &file, &overrides, registry).map_err(|faulty| {
+        eprintln!("{}", faulty.render(std::io::stderr().is_terminal() && colour()));
+        ExitCode::from(WRONG)
+    })
+}
+
+fn check(arguments: &JobArguments, registry: &Registry) -> ExitCode {
+    match plan(arguments, registry) {
+        Err(code) => code,
+        Ok(plan) => print(&format!("{} is well: {}\n", arguments.job.display(), show::plan(&plan))),
+    }
+}
+
+fn graph(arguments: &JobArguments, format: GraphFormat, fields: bool, registry: &Registry) -> ExitCode {
+    match plan(arguments, registry) {
+        Err(code) => code,
+        Ok(plan) => print(&match format {
+            GraphFormat::Text => job::graph::text(&plan, fields),
+            GraphFormat::Mermaid => job::graph::mermaid(&plan, fields),
+            GraphFormat::Graphviz => job::graph::graphviz(&plan, fields),
+        }),
+    }
+}
+
+fn manual(file: Option<&std::path::Path>, check: bool, registry: &Registry) -> ExitCode {
+    let text = job::manual(registry);
+    let Some(file) = file else { return print(&text) };
+    if check {
+        let there = std::fs::read_to_string(file).unwrap_or_default();
+        if there == text {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {0} is not what the parts say; run `eagre manual {0}`", file.display());
+        return ExitCode::from(FAILED);
+    }
+    match std::fs::write(file, text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {} cannot be written: {error}", file.display());
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Prints to standard output; a reader that went away is not an error.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: standard output: {error}");
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Whether colour is wanted (see no-color.org).
+#[allow(clippy::disallowed_methods, reason = "a terminal's settings come by environment, and reach no result")]
+fn colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}

@@ -1,0 +1,206 @@
+//! What windows of every form share: arguments, keys, slots, and the rows on their way out.
+
+use super::accumulators::{Accumulator, Finishing, Measure, Rows, Spec};
+use super::keys::Keys;
+use super::slots::{NOWHERE, Slots};
+use crate::batch::Batch;
+use crate::expression::Expression;
+use crate::key::{self, KEY_GROUPS, KeyGroup, group_of};
+use crate::operator::{Derived, Outputs};
+use crate::schema::Kind;
+use crate::time::EventTime;
+use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use std::sync::Arc;
+
+/// How a step aggregates, whatever its windows: made by the plan, shared by all instances.
+pub struct Shape {
+    /// What the accumulators are fed with.
+    pub arguments: Vec<Argument>,
+    /// The accumulators, and whether each needs moments.
+    pub accumulators: Vec<(Spec, bool)>,
+    /// The aggregates: which accumulator tells them, and how.
+    pub measures: Vec<(usize, Measure)>,
+    /// The kinds of the key's fields.
+    pub key: Vec<Kind>,
+    /// Whether rows say by what they were fired, and which revision they are.
+    pub revisions: bool,
+    /// The accumulator that knows the window's bounds, where the records make them.
+    pub span: Option<usize>,
+    /// The accumulator that knows which records a row was made from.
+    pub places: Option<usize>,
+}
+
+/// What an accumulator is fed with.
+#[derive(Clone, Debug)]
+pub struct Argument {
+    /// Its values.
+    pub expression: Expression,
+    /// What they are turned into.
+    pub cast: Option<DataType>,
+}
+
+/// Why a row goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firing {
+    /// The window is still open.
+    Early,
+    /// The window's end.
+    OnTime,
+    /// Records came after the window's end.
+    Correction,
+}
+
+/// A row on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Fired {
+    /// The key.
+    pub key: u32,
+    /// The window.
+    pub window: (EventTime, EventTime),
+    /// The point that fired it. `None` where a record did.
+    pub point: Option<EventTime>,
+    /// Why.
+    pub firing: Firing,
+    /// How many results of this window and key went before.
+    pub revision: i64,
+    /// What it holds.
+    pub slot: u32,
+    /// Whether the slot is free afterwards.
+    pub give: bool,
+}
+
+/// What windows of every form share.
+pub struct Core {
+    /// The plan.
+    pub shape: Arc<Shape>,
+    /// The keys.
+    pub keys: Keys,
+    /// The partial aggregates.
+    pub slots: Slots,
+    /// The slot of every row of the batch at hand.
+    pub assigned: Vec<u32>,
+    /// Rows that wait to go out.
+    pub fired: Vec<Fired>,
+    changed: Vec<bool>,
+}
+
+impl Core {
+    /// Nothing yet.
+    pub fn new(shape: Arc<Shape>) -> Core {
+        let accumulators: Vec<Box<dyn Accumulator>> = shape.accumulators.iter().map(|(spec, moments)| spec.build(*moments)).collect();
+        Core {
+            shape,
+            keys: Keys::default(),
+            slots: Slots::new(accumulators),
+            assigned: Vec::new(),
+            fired: Vec::new(),
+            changed: vec![false; KEY_GROUPS],
+        }
+    }
+
+    /// The values of the arguments, and the rows (ascending) that have none and went to `rejected`.
+    pub fn evaluate(&self, batch: &Batch, out: &mut Outputs) -> (Vec<ArrayRef>, Vec<u32>) {
+        let mut failed: Vec<(u32, String)> = Vec::new();
+        let mut evaluate = |argument: &Argument| {
+            let evaluated = argument.expression.evaluate(batch);
+            failed.extend(evaluated.failed);
+            match &argument.cast {
+                Some(to) => cast(&evaluated.values, to).expect("a cast between numbers"),
+                None => evaluated.values,
+            }
+        };
+        let columns = self.shape.arguments.iter().map(&mut evaluate).collect();
+        failed.sort_by_key(|(row, _)| *row);
+        failed.dedup_by_key(|(row, _)| *row);
+        let rows = failed.iter().map(|(row, _)| *row).collect();
+        failed.into_iter().for_each(|(row, reason)| out.reject(batch, row as usize, reason));
+        (columns, rows)
+    }
+
+    /// Folds the batch at hand into the assigned slots. `skipped` says whether some rows count nowhere.
+    pub fn update(&mut self, batch: &Batch, arguments: &[ArrayRef], skipped: bool) {
+        self.slots.update(&Rows { slots: &self.assigned, batch, arguments });
+        self.assigned.clear();
+        if skipped {
+            self.slots.clear(NOWHERE);
+        }
+    }
+
+    /// Notes that a key's group is not any more what was saved.
+    #[inline]
+    pub fn touch(&mut self, hash: u64) {
+        self.changed[group_of(hash) as usize] = true;
+    }
+
+    /// The key groups that changed since they were last asked for, ascending.
+    pub fn changed(&mut self) -> Vec<KeyGroup> {
+        let groups = (0..KEY_GROUPS).filter(|group| std::mem::take(&mut self.changed[*group]));
+        groups.map(|group| group as KeyGroup).collect()
+    }
+
+    /// Hands the fired rows over, in their order, and takes back the slots that were made for them.
+    pub fn flush(&mut self, out: &mut Outputs) {
+        if self.fired.is_empty() {
+            return;
+        }
+        let fired = std::mem::take(&mut self.fired);
+        let derived = self.rows(&fired, out);
+        out.derive(derived);
+        for row in fired.iter().filter(|row| row.give) {
+            self.slots.give(row.slot);
+        }
+        self.fired = fired;
+        self.fired.clear();
+    }
+
+    fn rows(&self, fired: &[Fired], out: &Outputs) -> Derived {
+        let slots: Vec<u32> = fired.iter().map(|row| row.slot).collect();
+        let lengths: Vec<i64> = fired.iter().map(length).collect();
+        let cx = Finishing { slots: &slots, lengths: &lengths, origins: out.origins() };
+        let bound = |last| match self.shape.span {
+            Some(span) => self.slots.finish(span, Measure::Bound(last), &cx),
+            None => times(fired.iter().map(|row| if last { row.window.1 } else { row.window.0 })),
+        };
+        let (starts, ends) = (bound(false), bound(true));
+        let at = ends.as_primitive::<TimestampMicrosecondType>().values();
+        let time = |(row, end): (&Fired, &EventTime)| match (row.firing, row.point) {
+            (Firing::Early, Some(point)) => point - 1,
+            _ => end.saturating_sub(1),
+        };
+        let rows_times: Vec<EventTime> = fired.iter().zip(at.iter()).map(time).collect();
+        let stamps = fired.iter().zip(&rows_times).map(|(row, time)| row.point.map_or(*time, |point| point - 1)).collect();
+        let groups = fired.iter().map(|row| group_of(self.keys.entry(row.key).hash)).collect();
+        let keys = fired.iter().map(|row| &*self.keys.entry(row.key).bytes);
+        let mut columns = vec![starts, ends];
+        columns.extend(key::decode(keys, &self.shape.key));
+        columns.extend(self.shape.measures.iter().map(|(accumulator, measure)| self.slots.finish(*accumulator, *measure, &cx)));
+        if self.shape.revisions {
+            columns.push(Arc::new(StringArray::from_iter_values(fired.iter().map(|row| row.firing.word()))));
+            columns.push(Arc::new(Int64Array::from_iter_values(fired.iter().map(|row| row.revision))));
+        }
+        columns.extend(self.shape.places.map(|places| self.slots.finish(places, Measure::It, &cx)));
+        Derived { times: rows_times, stamps, groups, columns }
+    }
+}
+
+impl Firing {
+    fn word(self) -> &'static str {
+        match self {
+            Firing::Early => "early",
+            Firing::OnTime => "on_time",
+            Firing::Correction => "correction",
+        }
+    }
+}
+
+/// How long a row's window is, as far as it has come, in microseconds.
+fn length(row: &Fired) -> i64 {
+    let until = row.point.map_or(row.window.1, |point| point.min(row.window.1));
+    until.saturating_sub(row.window.0)
+}
+
+fn times(values: impl Iterator<Item = EventTime>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
+}

@@ -1,0 +1,194 @@
+//! The keys that a worker has state for, as dense numbers.
+
+use hashbrown::HashTable;
+
+/// No pane begins here: the cache of a key is empty.
+const NO_PANE: i64 = i64::MAX;
+
+/// Keys by number; numbers of forgotten keys are given again.
+#[derive(Default)]
+pub struct Keys {
+    index: HashTable<u32>,
+    entries: Vec<Entry>,
+    /// The living keys in order of their bytes, as of the last [`Keys::rank`].
+    order: Vec<u32>,
+    /// Keys that came since.
+    unranked: Vec<u32>,
+    /// Numbers that may be given again after the next ranking, and now.
+    dead: Vec<u32>,
+    free: Vec<u32>,
+}
+
+/// What is known of a key.
+pub struct Entry {
+    /// Its hash.
+    pub hash: u64,
+    /// Its bytes.
+    pub bytes: Box<[u8]>,
+    /// Its place in the order of keys, once ranked.
+    pub rank: u32,
+    /// How many slots it has.
+    pub live: u32,
+    /// The end of the last pane in which it was seen, where that is wanted; else [`i64::MIN`].
+    pub seen: i64,
+    cached_pane: i64,
+    cached_origin: u32,
+    cached_slot: u32,
+    alive: bool,
+}
+
+impl Entry {
+    /// The slot of the pane and origin that the key's last record went to.
+    #[inline]
+    pub fn cached(&self, pane: i64, origin: u32) -> Option<u32> {
+        (self.cached_pane == pane && self.cached_origin == origin).then_some(self.cached_slot)
+    }
+
+    /// Remembers the slot of a pane and origin.
+    pub fn cache(&mut self, pane: i64, origin: u32, slot: u32) {
+        (self.cached_pane, self.cached_origin, self.cached_slot) = (pane, origin, slot);
+    }
+
+    /// Forgets what was remembered.
+    pub fn uncache(&mut self) {
+        self.cached_pane = NO_PANE;
+    }
+}
+
+impl Keys {
+    /// The number of a key; a new one where the key is new.
+    #[inline]
+    pub fn find_or_add(&mut self, hash: u64, bytes: &[u8]) -> u32 {
+        let entries = &self.entries;
+        let is = |id: &u32| {
+            let entry = &entries[*id as usize];
+            entry.hash == hash && *entry.bytes == *bytes
+        };
+        match self.index.find(hash, is) {
+            Some(id) => *id,
+            None => self.add(hash, bytes),
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, hash: u64, bytes: &[u8]) -> u32 {
+        let entry = Entry {
+            hash,
+            bytes: bytes.into(),
+            rank: 0,
+            live: 0,
+            seen: i64::MIN,
+            cached_pane: NO_PANE,
+            cached_origin: 0,
+            cached_slot: 0,
+            alive: true,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.entries[id as usize] = entry;
+                id
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        let entries = &self.entries;
+        self.index.insert_unique(hash, id, |id| entries[*id as usize].hash);
+        self.unranked.push(id);
+        id
+    }
+
+    /// What is known of a key.
+    #[inline]
+    pub fn entry(&self, id: u32) -> &Entry {
+        &self.entries[id as usize]
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn entry_mut(&mut self, id: u32) -> &mut Entry {
+        &mut self.entries[id as usize]
+    }
+
+    /// Forgets a key, once.
+    pub fn forget(&mut self, id: u32) {
+        let entry = &mut self.entries[id as usize];
+        if !std::mem::replace(&mut entry.alive, false) {
+            return;
+        }
+        if let Ok(found) = self.index.find_entry(entry.hash, |other| *other == id) {
+            found.remove();
+        }
+        self.dead.push(id);
+    }
+
+    /// Gives every living key its rank. O(new log new + all), and nothing where no key is new.
+    pub fn rank(&mut self) {
+        if self.unranked.is_empty() {
+            return;
+        }
+        let (entries, alive) = (&self.entries, |id: &u32| self.entries[*id as usize].alive);
+        let mut new = std::mem::take(&mut self.unranked);
+        new.retain(alive);
+        new.sort_unstable_by(|a, b| entries[*a as usize].bytes.cmp(&entries[*b as usize].bytes));
+        let mut old = std::mem::take(&mut self.order).into_iter().filter(alive).peekable();
+        let mut order = Vec::with_capacity(entries.len());
+        for id in new {
+            while let Some(before) = old.next_if(|o| entries[*o as usize].bytes < entries[id as usize].bytes) {
+                order.push(before);
+            }
+            order.push(id);
+        }
+        order.extend(old);
+        for (rank, id) in order.iter().enumerate() {
+            self.entries[*id as usize].rank = rank as u32;
+        }
+        self.order = order;
+        self.free.append(&mut self.dead);
+    }
+
+    /// For those who never rank: the numbers of forgotten keys may be given again from now on.
+    pub fn recycle(&mut self) {
+        self.unranked.clear();
+        self.free.append(&mut self.dead);
+    }
+
+    /// The living keys by number, in no order that means anything but the same in every run.
+    pub fn living(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.entries.len() as u32).filter(|id| self.entries[*id as usize].alive)
+    }
+
+    /// How many keys live.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_the_order_of_the_bytes_whoever_comes_and_goes() {
+        let mut keys = Keys::default();
+        let ranked = |keys: &mut Keys| -> Vec<Vec<u8>> {
+            keys.rank();
+            let mut all: Vec<_> = keys.living().map(|id| (keys.entry(id).rank, keys.entry(id).bytes.to_vec())).collect();
+            all.sort_unstable();
+            all.into_iter().map(|(_, bytes)| bytes).collect()
+        };
+        let add = |keys: &mut Keys, text: &str| keys.find_or_add(text.len() as u64, text.as_bytes());
+        let b = add(&mut keys, "b");
+        add(&mut keys, "d");
+        assert_eq!(add(&mut keys, "b"), b);
+        assert_eq!(ranked(&mut keys), [b"b", b"d"]);
+        keys.forget(b);
+        add(&mut keys, "c");
+        add(&mut keys, "a");
+        assert_eq!(ranked(&mut keys), [b"a", b"c", b"d"]);
+        let again = add(&mut keys, "b");
+        assert_eq!((again, keys.len()), (b, 4));
+        assert_eq!(ranked(&mut keys), [b"a", b"b", b"c", b"d"]);
+    }
+}

@@ -1,0 +1,460 @@
+//! Tumbling, hopping and global windows: records are folded as they come, windows are put together from panes.
+//!
+//! ```text
+//! slot = (pane, bucket of lateness, key, origin)      a record goes to one slot, however many windows hold it
+//! agenda = (point, window), ascending                 filled when a pane gets its first slot, and for every late one
+//! fire(point, window) = for each key, its slots in the panes of the window, in buckets up to the point,
+//!                       joined by (pane, origin, bucket): an order that no timing can change
+//! ```
+//! A slot is filled by one origin in the order of its sequence, so its bits are the same in every run.
+
+use super::core::{Core, Fired, Firing, Shape};
+use super::grid::{Grid, ON_TIME, WHOLE};
+use super::slots::{EMPTY, NOWHERE};
+use crate::batch::Batch;
+use crate::fault::Failure;
+use crate::key::{KeyGroup, group_of};
+use crate::operator::{Instance, Outputs};
+use crate::origin::Origin;
+use crate::time::{self, BEFORE_ALL, EventTime};
+use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How many rows wait at most before they are handed over.
+const ROWS_MAX: usize = 8192;
+
+/// Windows made of panes, at work.
+pub struct Panes {
+    grid: Arc<Grid>,
+    /// How long after a key was last seen its windows are told although they are empty.
+    empty: Option<i64>,
+    core: Core,
+    panes: BTreeMap<EventTime, Pane>,
+    /// What each slot is for, by its number.
+    places: Vec<Place>,
+    /// Which windows fire, and when.
+    agenda: BTreeSet<(EventTime, EventTime)>,
+    /// Keys that count as seen from a point on, and the end of the pane they were seen in.
+    sightings: BTreeMap<EventTime, Vec<(u32, EventTime)>>,
+    watermark: EventTime,
+    gathered: Vec<Gathered>,
+}
+
+#[derive(Default)]
+struct Pane {
+    slots: Vec<u32>,
+    index: HashTable<u32>,
+    /// Whether the agenda has what is on time here.
+    scheduled: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    key: u32,
+    origin: Origin,
+    pane: EventTime,
+    bucket: EventTime,
+}
+
+/// A slot of a window that fires. Sorted, slots of one key are together, in the order in which they are joined.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Gathered {
+    rank: u32,
+    pane: EventTime,
+    origin: Origin,
+    bucket: EventTime,
+    slot: u32,
+    key: u32,
+}
+
+impl Panes {
+    /// Nothing yet.
+    pub fn new(grid: Arc<Grid>, empty: Option<i64>, shape: Arc<Shape>) -> Panes {
+        Panes {
+            grid,
+            empty,
+            core: Core::new(shape),
+            panes: BTreeMap::new(),
+            places: Vec::new(),
+            agenda: BTreeSet::new(),
+            sightings: BTreeMap::new(),
+            watermark: BEFORE_ALL,
+            gathered: Vec::new(),
+        }
+    }
+
+    /// Finds the slot of every row.
+    fn assign(&mut self, batch: &Batch, failed: &[u32], late: &mut Vec<(u32, String)>) {
+        let keys = batch.keys().expect("a step that is planned as keyed has keys");
+        let (times, origins, hashes) = (batch.times(), batch.origins(), keys.hashes());
+        let troubled = batch.any_late() || !failed.is_empty();
+        let (mut from, mut until) = (EventTime::MAX, EventTime::MIN);
+        for row in 0..batch.len() {
+            if !(from <= times[row] && times[row] < until) {
+                from = self.grid.pane_of(times[row]);
+                until = if from == WHOLE { EventTime::MAX } else { self.grid.pane_end(from) };
+            }
+            let bucket = if troubled { self.admit(batch, row, from, failed, late) } else { Some(ON_TIME) };
+            let slot = match bucket {
+                None => NOWHERE,
+                Some(bucket) => {
+                    self.core.touch(hashes[row]);
+                    let key = self.core.keys.find_or_add(hashes[row], keys.key(row));
+                    match self.core.keys.entry(key).cached(from, origins[row]) {
+                        Some(slot) if bucket == ON_TIME => slot,
+                        _ => self.find_or_add(Place { key, origin: origins[row], pane: from, bucket }),
+                    }
+                }
+            };
+            self.core.assigned.push(slot);
+        }
+    }
+
+    /// The bucket of a row; none where it counts nowhere, because it failed or came too late for every window.
+    #[cold]
+    fn admit(&self, batch: &Batch, row: usize, pane: EventTime, failed: &[u32], late: &mut Vec<(u32, String)>) -> Option<EventTime> {
+        if failed.binary_search(&(row as u32)).is_ok() {
+            return None;
+        }
+        let Some(stamp) = batch.stamp(row) else { return Some(ON_TIME) };
+        let window = self.grid.last_window(pane);
+        let end = self.grid.end_of(window);
+        if self.grid.deadline(end) > stamp {
+            return Some(self.grid.bucket(pane, stamp));
+        }
+        late.push((row as u32, self.too_late((window, end), stamp)));
+        None
+    }
+
+    fn too_late(&self, (start, end): (EventTime, EventTime), stamp: EventTime) -> String {
+        let last = if self.grid.slide < self.grid.size { "the last window that holds it" } else { "its window" };
+        let (start, end, watermark) = (time::format(start), time::format(end), time::format(stamp));
+        let allowed = time::Interval::from_micros(self.grid.allowed);
+        format!("{last}, {start} to {end}, was closed: the watermark of its partition was {watermark} already, and allowed_lateness is {allowed}")
+    }
+
+    fn find_or_add(&mut self, place: Place) -> u32 {
+        let Panes { panes, places, .. } = self;
+        let pane = panes.entry(place.pane).or_default();
+        let found = pane.index.find(place.hash(), |slot| places[*slot as usize] == place).copied();
+        let slot = found.unwrap_or_else(|| self.add(place));
+        if place.bucket == ON_TIME {
+            self.core.keys.entry_mut(place.key).cache(place.pane, place.origin, slot);
+        }
+        slot
+    }
+
+    #[cold]
+    fn add(&mut self, place: Place) -> u32 {
+        let slot = self.core.slots.take();
+        self.enter(place, slot);
+        let pane = self.panes.get_mut(&place.pane).expect("a pane that was entered");
+        if place.bucket != ON_TIME || !std::mem::replace(&mut pane.scheduled, true) {
+            self.schedule(place, BEFORE_ALL);
+        }
+        self.sight(place, BEFORE_ALL);
+        slot
+    }
+
+    /// Puts a slot into its place.
+    fn enter(&mut self, place: Place, slot: u32) {
+        self.places.resize(self.core.slots.len(), Place::default());
+        self.places[slot as usize] = place;
+        let pane = self.panes.entry(place.pane).or_default();
+        pane.slots.push(slot);
+        let places = &self.places;
+        pane.index.insert_unique(place.hash(), slot, |slot| places[*slot as usize].hash());
+        self.core.keys.entry_mut(place.key).live += 1;
+    }
+
+    /// Enters into the agenda all that a slot is for, after a point.
+    fn schedule(&mut self, place: Place, after: EventTime) {
+        let agenda = &mut self.agenda;
+        self.grid.uses(place.pane, place.bucket, |point, window| {
+            if point > after {
+                agenda.insert((point, window));
+            }
+        });
+    }
+
+    /// Notes that a key was seen in a pane, from the point on that holds the record; after a point, the next window is looked at then.
+    fn sight(&mut self, place: Place, after: EventTime) {
+        if self.empty.is_some() {
+            let pane_end = self.grid.pane_end(place.pane);
+            let point = pane_end.max(place.bucket);
+            self.sightings.entry(point).or_default().push((place.key, pane_end));
+            let end = self.grid.end_from(point);
+            if end > after {
+                self.agenda.insert((end, end.saturating_sub(self.grid.size)));
+            }
+        }
+    }
+
+    /// Lets keys count as seen that were seen up to a point.
+    fn absorb(&mut self, point: EventTime) {
+        while let Some(first) = self.sightings.first_entry().filter(|first| *first.key() <= point) {
+            for (key, end) in first.remove() {
+                let entry = self.core.keys.entry_mut(key);
+                entry.seen = entry.seen.max(end);
+            }
+        }
+    }
+
+    /// Whether a window with this end is told of a key although it holds no record of it.
+    fn tells_empty(&self, key: u32, end: EventTime) -> bool {
+        let seen = self.core.keys.entry(key).seen;
+        self.empty.is_some_and(|empty| seen != EventTime::MIN && end <= seen.saturating_add(empty))
+    }
+
+    /// Fires a window at a point: rows in order of key.
+    fn fire(&mut self, point: EventTime, window: EventTime) {
+        let end = self.grid.end_of(window);
+        self.core.keys.rank();
+        let mut gathered = std::mem::take(&mut self.gathered);
+        self.gather(point, (window, end), &mut gathered);
+        if point == end && self.empty.is_some() {
+            self.gather_empty(window, end, &mut gathered);
+        }
+        gathered.sort_unstable();
+        for slots in gathered.chunk_by(|a, b| a.rank == b.rank) {
+            let real = if slots.len() > 1 { slots.iter().filter(|g| g.slot != EMPTY).count() } else { 1 };
+            if slots.iter().any(|g| self.grid.is_new(g.pane, g.bucket, end, point)) {
+                self.fire_key(point, (window, end), slots, real);
+            }
+        }
+        gathered.clear();
+        self.gathered = gathered;
+    }
+
+    fn gather(&self, point: EventTime, (window, end): (EventTime, EventTime), gathered: &mut Vec<Gathered>) {
+        let until = end.min(point);
+        for (start, pane) in self.panes.range(window..until) {
+            for slot in &pane.slots {
+                let Place { key, origin, bucket, .. } = self.places[*slot as usize];
+                if self.grid.includes(bucket, end, point) {
+                    let rank = self.core.keys.entry(key).rank;
+                    gathered.push(Gathered { rank, pane: *start, origin, bucket, slot: *slot, key });
+                }
+            }
+        }
+    }
+
+    /// Adds an empty slot for every key whose windows are told, and sees to it that the next window is looked at too.
+    fn gather_empty(&mut self, window: EventTime, end: EventTime, gathered: &mut Vec<Gathered>) {
+        self.absorb(end);
+        let next = end.saturating_add(self.grid.slide);
+        let mut more = false;
+        for key in self.core.keys.living() {
+            more |= self.tells_empty(key, next);
+            if self.tells_empty(key, end) {
+                let rank = self.core.keys.entry(key).rank;
+                gathered.push(Gathered { rank, pane: EventTime::MAX, origin: 0, bucket: ON_TIME, slot: EMPTY, key });
+            }
+        }
+        if more {
+            self.agenda.insert((next, window.saturating_add(self.grid.slide)));
+        }
+    }
+
+    fn fire_key(&mut self, point: EventTime, window: (EventTime, EventTime), slots: &[Gathered], real: usize) {
+        let Gathered { key, slot, .. } = slots[0];
+        let give = real > 1;
+        let slot = if give { self.core.slots.merged(slots[..real].iter().map(|g| g.slot)) } else { slot };
+        let firing = match point.cmp(&window.1) {
+            std::cmp::Ordering::Less => Firing::Early,
+            std::cmp::Ordering::Equal => Firing::OnTime,
+            std::cmp::Ordering::Greater => Firing::Correction,
+        };
+        let revision = if firing == Firing::Correction { self.revision(window.1, slots) } else { 0 };
+        let hash = self.core.keys.entry(key).hash;
+        self.core.touch(hash);
+        self.core.fired.push(Fired { key, window, point: Some(point), firing, revision, slot, give });
+    }
+
+    /// How many points of correction the records of a window have had.
+    fn revision(&self, end: EventTime, slots: &[Gathered]) -> i64 {
+        let late = slots.iter().filter(|g| g.bucket > end);
+        late.map(|g| self.grid.correction(g.bucket)).collect::<BTreeSet<_>>().len() as i64
+    }
+
+    /// Frees the panes that no window needs after a point, and forgets the keys that have none.
+    fn free(&mut self, point: EventTime) {
+        self.absorb(point);
+        let mut freed = false;
+        while let Some(first) = self.panes.first_entry() {
+            let last = self.grid.end_of(self.grid.last_window(*first.key()));
+            if self.grid.last_point(last) > point {
+                break;
+            }
+            freed = true;
+            let slots = first.remove().slots;
+            slots.into_iter().for_each(|slot| self.leave(slot, point));
+        }
+        if freed && self.empty.is_some() {
+            self.sweep(point);
+        }
+    }
+
+    /// Takes a slot out of use.
+    fn leave(&mut self, slot: u32, point: EventTime) {
+        self.core.slots.give(slot);
+        let key = self.places[slot as usize].key;
+        let entry = self.core.keys.entry_mut(key);
+        entry.live -= 1;
+        entry.uncache();
+        let (live, hash) = (entry.live, entry.hash);
+        self.core.touch(hash);
+        if live == 0 && !self.tells_empty(key, point.saturating_add(1)) {
+            self.core.keys.forget(key);
+        }
+    }
+
+    /// Forgets the keys that have no slots and will not be told of any more.
+    fn sweep(&mut self, point: EventTime) {
+        let gone = |key: &u32| self.core.keys.entry(*key).live == 0 && !self.tells_empty(*key, point.saturating_add(1));
+        for key in self.core.keys.living().filter(gone).collect::<Vec<_>>() {
+            let hash = self.core.keys.entry(key).hash;
+            self.core.touch(hash);
+            self.core.keys.forget(key);
+        }
+    }
+
+    /// Joins what a global window has told at a point into one slot a key, so that its panes do not pile up.
+    fn compact(&mut self, point: EventTime) {
+        let complete: Vec<EventTime> = self.panes.range(..point).map(|(start, _)| *start).collect();
+        let mut slots = Vec::new();
+        for start in complete {
+            let pane = self.panes.remove(&start).expect("a pane that was there");
+            let (told, kept): (Vec<u32>, Vec<u32>) = pane.slots.into_iter().partition(|slot| self.places[*slot as usize].bucket <= point);
+            slots.extend(told.into_iter().map(|slot| {
+                let Place { key, origin, bucket, .. } = self.places[slot as usize];
+                Gathered { rank: self.core.keys.entry(key).rank, pane: start, origin, bucket, slot, key }
+            }));
+            for slot in kept {
+                let place = self.places[slot as usize];
+                self.core.keys.entry_mut(place.key).live -= 1;
+                self.enter(place, slot);
+                self.panes.get_mut(&start).expect("a pane that was entered").scheduled = true;
+            }
+        }
+        slots.sort_unstable();
+        for of_key in slots.chunk_by(|a, b| a.rank == b.rank) {
+            let whole = self.core.slots.merged(of_key.iter().map(|g| g.slot));
+            self.enter(Place { key: of_key[0].key, origin: 0, pane: WHOLE, bucket: ON_TIME }, whole);
+            of_key.iter().for_each(|g| self.leave(g.slot, point));
+        }
+    }
+}
+
+impl Place {
+    fn hash(&self) -> u64 {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&self.key.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.bucket.to_le_bytes());
+        xxh3_64(&bytes) ^ u64::from(self.origin).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// A key group on disk: what had been fired when it was saved, and its keys in order.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    watermark: EventTime,
+    keys: Vec<SavedKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedKey {
+    key: Vec<u8>,
+    seen: EventTime,
+    slots: Vec<SavedSlot>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedSlot {
+    pane: EventTime,
+    bucket: EventTime,
+    origin: Origin,
+    partials: Vec<u8>,
+}
+
+impl Instance for Panes {
+    fn on_batch(&mut self, input: usize, batch: &Batch, out: &mut Outputs) {
+        let (arguments, failed) = self.core.evaluate(batch, out);
+        let mut late = Vec::new();
+        self.assign(batch, &failed, &mut late);
+        self.core.update(batch, &arguments, !failed.is_empty() || !late.is_empty());
+        out.late(input, batch, &late);
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Outputs) {
+        while let Some((point, window)) = self.agenda.first().copied().filter(|(point, _)| *point <= watermark) {
+            self.agenda.pop_first();
+            self.fire(point, window);
+            if self.grid.whole() && point < self.grid.end_of(window) {
+                self.core.flush(out);
+                self.compact(point);
+            } else if self.core.fired.len() >= ROWS_MAX {
+                self.core.flush(out);
+                self.free(point - 1);
+            }
+        }
+        self.core.flush(out);
+        self.free(watermark);
+        self.watermark = self.watermark.max(watermark);
+    }
+
+    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
+        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], SavedKey>> =
+            self.core.changed().into_iter().map(|group| (group, BTreeMap::new())).collect();
+        for key in self.core.keys.living() {
+            let entry = self.core.keys.entry(key);
+            if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
+                keys.insert(&entry.bytes, SavedKey { key: entry.bytes.to_vec(), seen: entry.seen, slots: Vec::new() });
+            }
+        }
+        for slot in self.panes.values().flat_map(|pane| &pane.slots) {
+            let Place { key, origin, pane, bucket } = self.places[*slot as usize];
+            let entry = self.core.keys.entry(key);
+            if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
+                let saved = keys.get_mut(&*entry.bytes).expect("a slot's key lives");
+                saved.slots.push(SavedSlot { pane, bucket, origin, partials: self.core.slots.save(*slot) });
+            }
+        }
+        for (group, keys) in groups {
+            let mut keys: Vec<SavedKey> = keys.into_values().collect();
+            keys.iter_mut().for_each(|key| key.slots.sort_unstable_by_key(|slot| (slot.pane, slot.origin, slot.bucket)));
+            let saved = Saved { watermark: self.watermark, keys };
+            let bytes = if saved.keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&saved).expect("state can be written") };
+            save(group, bytes);
+        }
+    }
+
+    fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
+        let unreadable = |e: postcard::Error| Failure::new(format!("the windows of key group {group} cannot be read: {e}"));
+        let saved: Saved = postcard::from_bytes(bytes).map_err(unreadable)?;
+        for SavedKey { key: bytes, seen, slots } in saved.keys {
+            let key = self.core.keys.find_or_add(xxh3_64(&bytes), &bytes);
+            self.core.keys.entry_mut(key).seen = seen;
+            for SavedSlot { pane, bucket, origin, partials } in slots {
+                let place = Place { key, origin, pane, bucket };
+                let slot = self.core.slots.take();
+                self.core.slots.load(slot, &partials)?;
+                self.enter(place, slot);
+                self.schedule(place, saved.watermark);
+                self.sight(place, saved.watermark);
+                self.panes.get_mut(&pane).expect("a pane that was entered").scheduled |= bucket == ON_TIME;
+            }
+            let end = self.grid.next_end_after(saved.watermark).filter(|end| self.tells_empty(key, *end));
+            self.agenda.extend(end.map(|end| (end, end - self.grid.size)));
+        }
+        self.watermark = self.watermark.max(saved.watermark);
+        Ok(())
+    }
+
+    fn keys(&self) -> usize {
+        self.core.keys.len()
+    }
+}
