@@ -3,7 +3,7 @@
 //! ```text
 //! brokers, security, properties --check--> faults, when the job is planned
 //!                               --config-> ClientConfig, when it starts
-//! Watch (the client's context)  --trouble> "broker 10.0.0.1:9092 is away since 12:00:03 UTC, retrying: Connection refused"
+//! Watch (the client's context)  --trouble> "broker 10.0.0.1:9092 is away since 12:00:03 UTC, retrying: ..."
 //! ```
 //! No secret is ever part of a fault, a failure or a debug text. A broker that is away is trouble, not a failure: the
 //! client tries again by itself, for ever. Names and passwords that a broker refuses, and topics that do not exist, are
@@ -40,9 +40,11 @@ impl<'de> Deserialize<'de> for Names {
         let wrong = || D::Error::custom("expected a name or a list of names, each of them text");
         let names = match toml::Value::deserialize(from)? {
             toml::Value::String(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
-            toml::Value::Array(names) => {
-                names.iter().map(|name| name.as_str().map(|n| n.trim().to_owned())).collect::<Option<_>>().ok_or_else(wrong)?
-            }
+            toml::Value::Array(names) => names
+                .iter()
+                .map(|name| name.as_str().map(|n| n.trim().to_owned()))
+                .collect::<Option<_>>()
+                .ok_or_else(wrong)?,
             _ => return Err(wrong()),
         };
         Ok(Names(names))
@@ -75,7 +77,11 @@ impl<'de> Deserialize<'de> for Properties {
             }
             _ => Err(D::Error::custom(format!("`{name}` must be text, a number, true or false"))),
         };
-        BTreeMap::<String, toml::Value>::deserialize(from)?.into_iter().map(text).collect::<Result<_, _>>().map(Properties)
+        BTreeMap::<String, toml::Value>::deserialize(from)?
+            .into_iter()
+            .map(text)
+            .collect::<Result<_, _>>()
+            .map(Properties)
     }
 }
 
@@ -180,12 +186,19 @@ impl Security {
         let passwords = passwords.into_iter().filter(|given| *given).count();
         let tokens = usize::from(self.token_file.is_some()) + usize::from(self.token_command.is_some());
         match self.mechanism {
-            None if sasl => fault("mechanism", "a SASL protocol needs a mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"),
+            None if sasl => fault(
+                "mechanism",
+                "a SASL protocol needs a mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+            ),
             Some(_) if !sasl => fault("protocol", "a mechanism needs the protocol SASL_SSL or SASL_PLAINTEXT"),
-            Some(Mechanism::OauthBearer) if tokens != 1 => fault("mechanism", "OAUTHBEARER needs one of `token_file` and `token_command`"),
+            Some(Mechanism::OauthBearer) if tokens != 1 => {
+                fault("mechanism", "OAUTHBEARER needs one of `token_file` and `token_command`")
+            }
             Some(Mechanism::OauthBearer) | None => {}
             Some(_) if self.username.is_none() => fault("username", "this mechanism needs a `username`"),
-            Some(_) if passwords != 1 => fault("password", "this mechanism needs one of `password`, `password_file` and `password_env`"),
+            Some(_) if passwords != 1 => {
+                fault("password", "this mechanism needs one of `password`, `password_file` and `password_env`")
+            }
             Some(_) => {}
         }
         if !tls && (self.ca_file.is_some() || self.cert_file.is_some() || self.key_file.is_some()) {
@@ -219,7 +232,11 @@ impl Security {
         if let (Some(user), Some(password)) = (&self.username, self.read_password()?) {
             config.set("sasl.username", user).set("sasl.password", password.0);
         }
-        let files = [("ssl.ca.location", &self.ca_file), ("ssl.certificate.location", &self.cert_file), ("ssl.key.location", &self.key_file)];
+        let files = [
+            ("ssl.ca.location", &self.ca_file),
+            ("ssl.certificate.location", &self.cert_file),
+            ("ssl.key.location", &self.key_file),
+        ];
         for (name, file) in files {
             let Some(file) = file else { continue };
             std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
@@ -236,9 +253,15 @@ impl Security {
             return read_secret(file).map(Some);
         }
         let Some(variable) = &self.password_env else { return Ok(self.password.clone()) };
-        #[allow(clippy::disallowed_methods, reason = "the job names the variable; its value must not pass through the job's text")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the job names the variable; its value must not pass through the job's text"
+        )]
         let value = std::env::var(variable);
-        let missing = || Failure::new(format!("the environment variable {variable} is not set")).help("`security.password_env` names it");
+        let missing = || {
+            Failure::new(format!("the environment variable {variable} is not set"))
+                .help("`security.password_env` names it")
+        };
         value.map(|text| Some(Secret(text))).map_err(|_| missing())
     }
 
@@ -277,14 +300,26 @@ const REFUSED: Refused = &[
 ];
 
 /// Checks what a job says about a cluster; `refused` are the settings that this part keeps to itself.
-pub fn check(brokers: &Names, security: Option<&Security>, properties: &Properties, refused: Refused, faults: &mut Vec<Fault>) {
+pub fn check(
+    brokers: &Names,
+    security: Option<&Security>,
+    properties: &Properties,
+    refused: Refused,
+    faults: &mut Vec<Fault>,
+) {
     if brokers.0.is_empty() {
         faults.push(Fault::at("brokers", "no broker is named").help("write for example \"localhost:9092\""));
     }
     for broker in &brokers.0 {
         let port = broker.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map(|(_, port)| port);
-        if broker.is_empty() || broker.contains(char::is_whitespace) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
-            faults.push(Fault::at("brokers", format!("`{broker}` is no broker")).help("write host:port, for example \"localhost:9092\""));
+        if broker.is_empty()
+            || broker.contains(char::is_whitespace)
+            || port.is_some_and(|port| port.parse::<u16>().is_err())
+        {
+            faults.push(
+                Fault::at("brokers", format!("`{broker}` is no broker"))
+                    .help("write host:port, for example \"localhost:9092\""),
+            );
         }
     }
     security.iter().for_each(|security| security.check(faults));
@@ -292,7 +327,9 @@ pub fn check(brokers: &Names, security: Option<&Security>, properties: &Properti
         let fault = |message: String| Fault { path: vec!["properties".into(), name.clone()], message, help: None };
         if let Some((_, instead)) = REFUSED.iter().chain(refused).find(|(other, _)| other == name) {
             faults.push(fault(format!("`{name}` may not be set here")).help(*instead));
-        } else if let Err(KafkaError::ClientConfig(_, reason, ..)) = ClientConfig::new().set(name, value).create_native_config() {
+        } else if let Err(KafkaError::ClientConfig(_, reason, ..)) =
+            ClientConfig::new().set(name, value).create_native_config()
+        {
             faults.push(fault(reason).help("the names are those of librdkafka's CONFIGURATION.md"));
         }
     }
@@ -308,10 +345,21 @@ pub fn check_topic(topic: &str, setting: &str, faults: &mut Vec<Fault>) {
 }
 
 /// The client's settings: what `own` says, then the job's security, then its properties.
-pub fn config(brokers: &Names, security: Option<&Security>, properties: &Properties, own: &[(&str, &str)]) -> Result<ClientConfig, Failure> {
+pub fn config(
+    brokers: &Names,
+    security: Option<&Security>,
+    properties: &Properties,
+    own: &[(&str, &str)],
+) -> Result<ClientConfig, Failure> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers.0.join(",")).set("client.id", "eagre").set("statistics.interval.ms", "1000");
-    config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "500").set("topic.metadata.refresh.fast.interval.ms", "100");
+    config
+        .set("bootstrap.servers", brokers.0.join(","))
+        .set("client.id", "eagre")
+        .set("statistics.interval.ms", "1000");
+    config
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "500")
+        .set("topic.metadata.refresh.fast.interval.ms", "100");
     config.set("socket.keepalive.enable", "true").set("allow.auto.create.topics", "false");
     config.set_log_level(RDKafkaLogLevel::Info);
     own.iter().for_each(|(name, value)| {
@@ -327,7 +375,9 @@ pub fn config(brokers: &Names, security: Option<&Security>, properties: &Propert
 /// What went wrong when a client was made; never says a setting's value, which may be a secret.
 pub fn not_made(error: KafkaError) -> Failure {
     match error {
-        KafkaError::ClientConfig(_, reason, name, _) => Failure::new(format!("Kafka's client refuses the setting `{name}`: {reason}")),
+        KafkaError::ClientConfig(_, reason, name, _) => {
+            Failure::new(format!("Kafka's client refuses the setting `{name}`: {reason}"))
+        }
         KafkaError::ClientCreation(reason) => Failure::new(format!("Kafka's client cannot be made: {reason}")),
         other => Failure::new(format!("Kafka's client cannot be made: {other}")),
     }
@@ -361,7 +411,10 @@ impl TokenFrom {
 
 fn run(words: &[String]) -> Result<String, Box<dyn Error>> {
     let [program, arguments @ ..] = words else { return Err("the command for the token is empty".into()) };
-    let output = std::process::Command::new(program).args(arguments).output().map_err(|error| format!("cannot run {program}: {error}"))?;
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("cannot run {program}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{program} gave no token: {}", output.status).into());
     }
@@ -450,7 +503,11 @@ impl Watch {
                 0 => String::new(),
                 more => format!(" (and {more} more)"),
             };
-            return Some(format!("broker {broker} is away since {}, retrying{more}: {}", clock(away.since), away.reason));
+            return Some(format!(
+                "broker {broker} is away since {}, retrying{more}: {}",
+                clock(away.since),
+                away.reason
+            ));
         }
         state.notes.iter().next().map(|(what, note)| format!("{what}: {note}"))
     }
@@ -464,7 +521,10 @@ impl Watch {
     pub fn refusal(&self, for_at_least: Duration) -> Option<Failure> {
         let state = self.state();
         let refusal = state.refused.as_ref().filter(|r| now() - r.since >= for_at_least.as_micros() as i64)?;
-        Some(Failure::new(refusal.reason.clone()).help("look at `security`: protocol, mechanism, username, password and certificates"))
+        Some(
+            Failure::new(refusal.reason.clone())
+                .help("look at `security`: protocol, mechanism, username, password and certificates"),
+        )
     }
 
     /// Why the last broker that is away could not be reached, in the client's words.
@@ -510,9 +570,14 @@ impl ClientContext for Watch {
             Some(RDKafkaErrorCode::Fatal) => state.fatal = Some(reason.to_owned()),
             Some(RDKafkaErrorCode::Authentication) => state.refuse(broker, "refuses the login", reason),
             Some(RDKafkaErrorCode::SSL) => state.refuse(broker, "and this client do not agree on TLS", reason),
-            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve | RDKafkaErrorCode::OperationTimedOut) => {
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut,
+            ) => {
                 let Some((broker, reason)) = broker else { return };
-                let away = state.away.entry(broker.to_owned()).or_insert_with(|| Away { since: now(), reason: String::new() });
+                let away =
+                    state.away.entry(broker.to_owned()).or_insert_with(|| Away { since: now(), reason: String::new() });
                 away.reason = without_duration(reason).to_owned();
             }
             _ => {}
@@ -527,7 +592,9 @@ impl ClientContext for Watch {
         let Ok(Statistics { brokers }) = serde_json::from_slice(statistics) else { return };
         if brokers.values().any(|broker| broker.state == "UP") {
             state.refused = None;
-            state.away.retain(|name, _| brokers.values().any(|b| b.nodeid >= 0 && b.nodename == *name && b.state != "UP"));
+            state
+                .away
+                .retain(|name, _| brokers.values().any(|b| b.nodeid >= 0 && b.nodename == *name && b.state != "UP"));
         }
     }
 
@@ -592,7 +659,11 @@ pub fn lasts(code: RDKafkaErrorCode) -> bool {
 }
 
 /// The partitions of a topic by number, in order; `None` when there is no such topic. Waits no longer than `timeout`.
-pub fn partitions_of<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> KafkaResult<Option<Vec<i32>>> {
+pub fn partitions_of<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> KafkaResult<Option<Vec<i32>>> {
     let metadata = client.fetch_metadata(Some(topic), timeout)?;
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
     match found.error() {
@@ -611,12 +682,15 @@ pub fn partitions_of<C: ClientContext>(client: &Client<C>, topic: &str, timeout:
 pub fn missing_topic<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Failure {
     let failure = Failure::new(format!("there is no topic `{topic}`"));
     let Ok(metadata) = client.fetch_metadata(None, timeout) else { return failure };
-    let mut names: Vec<&str> = metadata.topics().iter().map(|t| t.name()).filter(|name| !name.starts_with("__")).collect();
+    let mut names: Vec<&str> =
+        metadata.topics().iter().map(|t| t.name()).filter(|name| !name.starts_with("__")).collect();
     names.sort_unstable();
     match fault::nearest(topic, names.iter().copied()) {
         Some(near) => failure.help(format!("did you mean `{near}`?")),
         None if names.is_empty() => failure.help("there is no topic at all on these brokers"),
-        None if names.len() > 20 => failure.help(format!("there are {} others, among them {}", names.len(), fault::list(&names[..20]))),
+        None if names.len() > 20 => {
+            failure.help(format!("there are {} others, among them {}", names.len(), fault::list(&names[..20])))
+        }
         None => failure.help(format!("there are {}", fault::list(&names))),
     }
 }
@@ -641,7 +715,10 @@ pub fn wait_for<F: Future>(future: F) -> F::Output {
 
 /// Now, for people to read and for the life of a token.
 pub fn now() -> EventTime {
-    #[allow(clippy::disallowed_methods, reason = "says when trouble began and when a token ends; never reaches an output")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "says when trouble began and when a token ends; never reaches an output"
+    )]
     jiff::Timestamp::now().as_microsecond()
 }
 
@@ -688,14 +765,29 @@ mod tests {
             ("brokers = []", "brokers: no broker is named"),
             ("brokers = 'a'\nsecurity = { protocol = 'SASL_SSL' }", "security.mechanism: a SASL protocol needs"),
             ("brokers = 'a'\nsecurity = { mechanism = 'PLAIN', password = 'p' }", "security.username: "),
-            ("brokers = 'a'\nsecurity = { mechanism = 'PLAIN', username = 'u', password = 'p', password_env = 'P' }", "security.password: "),
+            (
+                "brokers = 'a'\nsecurity = { mechanism = 'PLAIN', username = 'u', password = 'p', password_env = 'P' }",
+                "security.password: ",
+            ),
             ("brokers = 'a'\nsecurity = { mechanism = 'OAUTHBEARER' }", "security.mechanism: OAUTHBEARER needs"),
-            ("brokers = 'a'\nsecurity = { protocol = 'PLAINTEXT', ca_file = 'x' }", "security.protocol: files of certificates"),
+            (
+                "brokers = 'a'\nsecurity = { protocol = 'PLAINTEXT', ca_file = 'x' }",
+                "security.protocol: files of certificates",
+            ),
             ("brokers = 'a'\nsecurity = { cert_file = 'x' }", "security.cert_file: "),
-            ("brokers = 'a'\nproperties = { 'enable.auto.commit' = true }", "properties.enable.auto.commit: `enable.auto.commit` may not"),
+            (
+                "brokers = 'a'\nproperties = { 'enable.auto.commit' = true }",
+                "properties.enable.auto.commit: `enable.auto.commit` may not",
+            ),
             ("brokers = 'a'\nproperties = { 'sasl.password' = 'x' }", "properties.sasl.password: "),
-            ("brokers = 'a'\nproperties = { 'fetch.wait' = 1 }", "properties.fetch.wait: No such configuration property"),
-            ("brokers = 'a'\nproperties = { 'fetch.wait.max.ms' = 'x' }", "properties.fetch.wait.max.ms: Invalid value"),
+            (
+                "brokers = 'a'\nproperties = { 'fetch.wait' = 1 }",
+                "properties.fetch.wait: No such configuration property",
+            ),
+            (
+                "brokers = 'a'\nproperties = { 'fetch.wait.max.ms' = 'x' }",
+                "properties.fetch.wait.max.ms: Invalid value",
+            ),
         ] {
             let found = faults(wrong);
             assert!(found.len() == 1 && found[0].starts_with(expected), "{wrong}: {found:?}");
@@ -710,7 +802,12 @@ mod tests {
         let failure = config.expect_err("no such file").to_string();
         assert!(failure.contains("/no/such/ca.pem"), "{failure}");
         assert!(!format!("{cluster:?}{failure}").contains("tide"));
-        let error = KafkaError::ClientConfig(rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_INVALID, "no".into(), "k".into(), "tide".into());
+        let error = KafkaError::ClientConfig(
+            rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_INVALID,
+            "no".into(),
+            "k".into(),
+            "tide".into(),
+        );
         assert_eq!(not_made(error).to_string(), "Kafka's client refuses the setting `k`: no");
     }
 
@@ -738,23 +835,43 @@ mod tests {
         let transport = || KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
         watch.error(transport(), "sasl_ssl://10.0.0.1:9092/bootstrap: Connect failed (after 0ms in state CONNECT)");
         let trouble = watch.trouble().expect("trouble");
-        assert!(trouble.starts_with("broker 10.0.0.1:9092 is away since ") && trouble.ends_with(" UTC, retrying: Connect failed"), "{trouble}");
+        assert!(
+            trouble.starts_with("broker 10.0.0.1:9092 is away since ")
+                && trouble.ends_with(" UTC, retrying: Connect failed"),
+            "{trouble}"
+        );
         watch.error(transport(), "10.0.0.2:9092/2: Connect failed");
         let statistics = |state: &str| {
-            let broker = |id: i32, name: &str, state: &str| format!(r#""{name}/{id}":{{"nodeid":{id},"nodename":"{name}","state":"{state}"}}"#);
-            format!(r#"{{"brokers":{{{},{}}}}}"#, broker(-1, "10.0.0.1:9092", "DOWN"), broker(2, "10.0.0.2:9092", state))
+            let broker = |id: i32, name: &str, state: &str| {
+                format!(r#""{name}/{id}":{{"nodeid":{id},"nodename":"{name}","state":"{state}"}}"#)
+            };
+            format!(
+                r#"{{"brokers":{{{},{}}}}}"#,
+                broker(-1, "10.0.0.1:9092", "DOWN"),
+                broker(2, "10.0.0.2:9092", state)
+            )
         };
         watch.stats_raw(statistics("CONNECT").as_bytes());
         assert!(watch.trouble().expect("still away").contains(" (and 1 more): "));
         watch.stats_raw(statistics("UP").as_bytes());
         assert_eq!(watch.trouble(), None);
-        watch.error(KafkaError::Global(RDKafkaErrorCode::Authentication), "a:1/bootstrap: SASL authentication error: wrong");
-        assert!(watch.refusal(Duration::ZERO).expect("refused").to_string().contains("broker a:1 refuses the login: SASL"));
+        watch.error(
+            KafkaError::Global(RDKafkaErrorCode::Authentication),
+            "a:1/bootstrap: SASL authentication error: wrong",
+        );
+        assert!(
+            watch.refusal(Duration::ZERO).expect("refused").to_string().contains("broker a:1 refuses the login: SASL")
+        );
         assert!(watch.refusal(Duration::from_secs(60)).is_none());
         watch.answered();
         assert_eq!(watch.trouble(), None);
         let hint = "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected: might be caused by incorrect security.protocol (after 5ms in state X)";
         watch.log(RDKafkaLogLevel::Info, "FAIL", hint);
-        assert!(watch.trouble().expect("trouble").ends_with(": Disconnected: might be caused by incorrect security.protocol"));
+        assert!(
+            watch
+                .trouble()
+                .expect("trouble")
+                .ends_with(": Disconnected: might be caused by incorrect security.protocol")
+        );
     }
 }

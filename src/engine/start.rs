@@ -16,6 +16,7 @@ use crate::sink::{Shards, Writer};
 use crate::source::Feed;
 use crate::time::BEFORE_ALL;
 use std::collections::BTreeSet;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -162,16 +163,22 @@ impl Start {
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
         let decoders = feed.decoder().map(Decoders::new);
         let open = OpenSource { feed, decoders, found };
-        for name in open.feed.partitions().map_err(doing)? {
-            self.add(i, &open, name, BEFORE_ALL);
-        }
+        let names = first_partitions(&plan.name, &open.feed).map_err(doing)?;
+        self.add(i, &open, names, BEFORE_ALL);
         Ok(open)
     }
 
-    /// Gives a partition that is not known yet its number and its worker.
-    fn add(&self, i: usize, open: &OpenSource, name: String, watermark: i64) {
+    /// Gives the partitions that are not known yet their numbers and their workers.
+    fn add(&self, i: usize, open: &OpenSource, names: Vec<String>, watermark: i64) {
+        let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
+        for name in names {
+            self.add_one(i, open, name, alone, watermark);
+        }
+    }
+
+    fn add_one(&self, i: usize, open: &OpenSource, name: String, alone: bool, watermark: i64) {
         let plan = &self.plan.sources[i];
-        let shown = show(&plan.name, &name);
+        let shown = show(&plan.name, &name, alone);
         if self.shared.partitions.all().iter().any(|(_, standing)| standing.name == shown) {
             return;
         }
@@ -204,10 +211,39 @@ impl Start {
     }
 }
 
-/// A partition's name with its source's before it: `readings[3]` for Kafka, `readings:data/a.jsonl` for files.
-fn show(source: &str, partition: &str) -> String {
-    match partition.rfind('[') {
-        Some(at) if partition.ends_with(']') => format!("{source}{}", &partition[at..]),
+/// How long the first partitions may take before it is said what they wait for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The partitions that a source begins with. Brokers that are away are waited for: what is wrong is said meanwhile.
+fn first_partitions(source: &str, feed: &Arc<dyn Feed>) -> Result<Vec<String>, Failure> {
+    let (tell, told) = mpsc::channel();
+    let asked = feed.clone();
+    let ask = move || tell.send(asked.partitions());
+    Builder::new().name("eagre:discover".into()).spawn(ask).expect("a thread can be started");
+    let mut said = None;
+    loop {
+        match told.recv_timeout(PATIENCE) {
+            Ok(found) => return found,
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("looking for its partitions panicked")),
+            Err(RecvTimeoutError::Timeout) => {
+                let trouble = feed.trouble().filter(|trouble| said.as_ref() != Some(trouble));
+                trouble.iter().for_each(|trouble| eprintln!("source `{source}`: {trouble}"));
+                said = trouble.or(said);
+            }
+        }
+    }
+}
+
+/// What comes before the number of a partition, if it has one: the topic of `readings[3]`.
+fn topic(partition: &str) -> Option<&str> {
+    partition.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map(|(topic, _)| topic)
+}
+
+/// A partition's name with its source's before it: `readings[3]` for a single topic of Kafka, `readings:topic[3]` where
+/// there are several, `readings:data/a.jsonl` for files.
+fn show(source: &str, partition: &str, alone: bool) -> String {
+    match topic(partition) {
+        Some(topic) if alone => format!("{source}{}", &partition[topic.len()..]),
         _ => format!("{source}:{partition}"),
     }
 }
@@ -261,7 +297,7 @@ fn discover(start: &Arc<Start>) {
                 let open = &start.sources[i];
                 if let Ok(names) = open.feed.partitions() {
                     let reached = start.shared.partitions.reached(i);
-                    names.into_iter().for_each(|name| start.add(i, open, name, reached));
+                    start.add(i, open, names, reached);
                 }
             }
         };

@@ -112,8 +112,8 @@ const REFUSED: Refused = &[
     ("enable.partition.eof", "the end of a partition is how an idle one is told from a slow one"),
 ];
 
-/// The client's settings; kafka-notes say why: a full queue must not wait 1 s to be filled again, and an outage of 3 s not
-/// become one of 10 s.
+/// The client's settings. `fetch.queue.backoff.ms` is 1000 by default: a queue that was full waits that long to be filled
+/// again, which costs 6 of 7 messages a second.
 const SETTINGS: [(&str, &str); 12] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -151,28 +151,42 @@ impl KafkaSource {
     fn check_places(&self, faults: &mut Vec<Fault>) {
         let topics = self.names();
         faults.extend(self.start.wrong(&topics).map(|wrong| Fault::at("start", wrong)));
-        faults.extend(self.until.iter().filter_map(|until| until.wrong(&topics)).map(|wrong| Fault::at("until", wrong)));
+        faults
+            .extend(self.until.iter().filter_map(|until| until.wrong(&topics)).map(|wrong| Fault::at("until", wrong)));
         if self.until == Some(Place::Earliest) {
-            faults.push(Fault::at("until", "nothing comes before the earliest record").help("write \"now\", a time or offsets"));
+            faults.push(
+                Fault::at("until", "nothing comes before the earliest record").help("write \"now\", a time or offsets"),
+            );
         }
         if self.discover_every.is_some_and(|every| every < Interval::from_secs(1)) {
-            faults.push(Fault::at("discover_every", "brokers are asked at most once a second").help("write for example \"30s\""));
+            faults.push(
+                Fault::at("discover_every", "brokers are asked at most once a second")
+                    .help("write for example \"30s\""),
+            );
         }
     }
 
     fn check_fields(&self, faults: &mut Vec<Fault>) {
         if self.fields.0.is_empty() {
-            faults.push(Fault::at("fields", "no field is named").help("write for example fields = { value = \"float\" }"));
+            faults.push(
+                Fault::at("fields", "no field is named").help("write for example fields = { value = \"float\" }"),
+            );
         }
         for name in self.fields.0.keys().filter(|name| SYSTEM_NAMES.contains(&name.as_str())) {
-            faults.push(Fault { path: vec!["fields".into(), name.clone()], message: format!("`{name}` is a name of Eagre's own"), help: None });
+            faults.push(Fault {
+                path: vec!["fields".into(), name.clone()],
+                message: format!("`{name}` is a name of Eagre's own"),
+                help: None,
+            });
         }
         let Some(name) = &self.event_time else { return };
         match self.fields.0.get(name) {
             Some(written) if written.kind == Kind::Time => {}
             Some(written) => {
                 let fault = Fault::at("event_time", format!("`{name}` is {}, not a time", written.kind));
-                faults.push(fault.help(format!("write fields.{name} = \"time\", or \"time(ms)\" where it is a number of milliseconds")));
+                faults.push(fault.help(format!(
+                    "write fields.{name} = \"time\", or \"time(ms)\" where it is a number of milliseconds"
+                )));
             }
             None => {
                 let names = self.fields.0.keys().map(String::as_str);
@@ -204,7 +218,8 @@ impl Source for KafkaSource {
         let group = format!("eagre-{name}");
         let own: Vec<(&str, &str)> = SETTINGS.into_iter().chain([("group.id", group.as_str())]).collect();
         let config = kafka_client::config(&self.brokers, self.security.as_ref(), &self.properties, &own)?;
-        let consumer = config.create_with_context(Watch::new(self.security.as_ref())).map_err(kafka_client::not_made)?;
+        let consumer =
+            config.create_with_context(Watch::new(self.security.as_ref())).map_err(kafka_client::not_made)?;
         let consumer: Arc<BaseConsumer<Watch>> = Arc::new(consumer);
         serve(name, consumer.clone());
         Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, known: Mutex::default() }))
@@ -292,7 +307,8 @@ impl KafkaFeed {
     fn look(&self, known: &[Partition], start: &Place, until: Option<&Place>) -> Result<Vec<Partition>, Tried> {
         let mut found = Vec::new();
         for topic in self.source.names() {
-            let numbers = kafka_client::partitions_of(self.consumer.client(), &topic, REQUEST).map_err(|e| self.tried(&topic, &e))?;
+            let numbers = kafka_client::partitions_of(self.consumer.client(), &topic, REQUEST)
+                .map_err(|e| self.tried(&topic, &e))?;
             let Some(numbers) = numbers else {
                 return Err(Tried::Never(kafka_client::missing_topic(self.consumer.client(), &topic, REQUEST)));
             };
@@ -315,19 +331,24 @@ impl KafkaFeed {
         Ok(found.into_iter().enumerate().map(partition).collect())
     }
 
-    /// The offset that a place is at in each partition; `others` is for partitions that a list of offsets does not name.
+    /// The offset that a place is at in each partition; `others` is for those that a list of offsets does not name.
     fn resolve(&self, partitions: &[(String, i32)], place: &Place, others: Place) -> Result<Vec<i64>, Tried> {
         let given = |(topic, number): &(String, i32)| place.offset(topic, *number);
         let asked = match place {
-            Place::Offsets(_) if partitions.iter().all(|p| given(p).is_some()) => return Ok(partitions.iter().filter_map(given).collect()),
+            Place::Offsets(_) if partitions.iter().all(|p| given(p).is_some()) => {
+                return Ok(partitions.iter().filter_map(given).collect());
+            }
             Place::Offsets(_) => &others,
             place => place,
         };
-        let ends = self.ask(partitions, match asked {
-            Place::Time(at) => Offset::Offset(at.div_euclid(1_000).max(0)),
-            Place::Earliest => Offset::Beginning,
-            _ => Offset::End,
-        })?;
+        let ends = self.ask(
+            partitions,
+            match asked {
+                Place::Time(at) => Offset::Offset(at.div_euclid(1_000).max(0)),
+                Place::Earliest => Offset::Beginning,
+                _ => Offset::End,
+            },
+        )?;
         let behind = if ends.contains(&Offset::End) { self.ask(partitions, Offset::End)? } else { ends.clone() };
         let number = |i: usize, p: &(String, i32)| match (given(p), ends[i], behind[i]) {
             (Some(given), ..) => Ok(given),
@@ -346,7 +367,9 @@ impl KafkaFeed {
         let topic = &partitions[0].0;
         let list = self.consumer.offsets_for_times(list, REQUEST).map_err(|error| self.tried(topic, &error))?;
         let offset = |(topic, number): &(String, i32)| {
-            let found = list.find_partition(topic, *number).ok_or_else(|| Tried::Again(format!("{topic}[{number}] was not answered for")))?;
+            let found = list
+                .find_partition(topic, *number)
+                .ok_or_else(|| Tried::Again(format!("{topic}[{number}] was not answered for")))?;
             found.error().map_err(|error| self.tried(topic, &error))?;
             Ok(found.offset())
         };
@@ -356,7 +379,9 @@ impl KafkaFeed {
     fn tried(&self, topic: &str, error: &KafkaError) -> Tried {
         let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
         match error.rdkafka_error_code() {
-            Some(code) if kafka_client::lasts(code) => Tried::Never(Failure::new(format!("topic `{topic}` cannot be read: {reason}"))),
+            Some(code) if kafka_client::lasts(code) => {
+                Tried::Never(Failure::new(format!("topic `{topic}` cannot be read: {reason}")))
+            }
             _ => Tried::Again(self.watch().reason().unwrap_or(reason)),
         }
     }
@@ -392,17 +417,29 @@ impl Feed for KafkaFeed {
 
     fn open(&self, partition: &str, from: Option<Position>, wake: Wake) -> Result<Box<dyn Reader>, Failure> {
         let found = self.known().iter().find(|p| p.name() == partition).cloned();
-        let Some(partition) = found else { return Err(Failure::new(format!("there is no partition `{partition}` in this source"))) };
+        let Some(partition) = found else {
+            return Err(Failure::new(format!("there is no partition `{partition}` in this source")));
+        };
         let position = from.unwrap_or(partition.start);
-        let offset = if from.is_none() && partition.from_beginning { Offset::Beginning } else { Offset::Offset(position) };
+        let offset =
+            if from.is_none() && partition.from_beginning { Offset::Beginning } else { Offset::Offset(position) };
         let name = partition.name();
         let failed = |reason: String| Failure::new(format!("{name} cannot be read: {reason}"));
         let queue = Queue::split(&self.consumer, &partition.topic, partition.number, move || wake());
         let queue = queue.ok_or_else(|| failed("the client does not know the partition".into()))?;
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&partition.topic, partition.number, offset).map_err(|error| failed(error.to_string()))?;
+        list.add_partition_offset(&partition.topic, partition.number, offset)
+            .map_err(|error| failed(error.to_string()))?;
         self.consumer.incremental_assign(&list).map_err(|error| failed(error.to_string()))?;
-        Ok(Box::new(KafkaReader { queue, name, position, partition, assigned: true, noted: false, consumer: self.consumer.clone() }))
+        Ok(Box::new(KafkaReader {
+            queue,
+            name,
+            position,
+            partition,
+            assigned: true,
+            noted: false,
+            consumer: self.consumer.clone(),
+        }))
     }
 
     fn decoder(&self) -> Option<MakeDecoder> {
@@ -460,7 +497,12 @@ impl KafkaReader {
     }
 
     /// Takes what lies in the queue; gives the first error, if there was one, and how many events there were.
-    fn take(&mut self, limit: usize, bytes: &mut Vec<u8>, messages: &mut Messages) -> (usize, Option<(RDKafkaErrorCode, String)>) {
+    fn take(
+        &mut self,
+        limit: usize,
+        bytes: &mut Vec<u8>,
+        messages: &mut Messages,
+    ) -> (usize, Option<(RDKafkaErrorCode, String)>) {
         let until = self.partition.until.unwrap_or(i64::MAX);
         let (mut position, mut wrong) = (self.position, None);
         let count = self.queue.drain(limit, |event| match event {
@@ -487,7 +529,9 @@ impl KafkaReader {
         let failure = Failure::new(format!("{} cannot be read at offset {}: {reason}", self.name, self.position));
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Err(self.out_of_range()),
-            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition => {
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition => {
                 Err(failure.help("the topic was there when the job started; was it deleted?"))
             }
             RDKafkaErrorCode::InvalidMessageSize | RDKafkaErrorCode::MessageSizeTooLarge => {

@@ -32,9 +32,10 @@ impl Place {
     pub fn wrong(&self, topics: &[String]) -> Option<String> {
         let Place::Offsets(offsets) = self else { return None };
         offsets.iter().find_map(|(name, offset)| {
-            let number = name.strip_suffix(']').and_then(|n| n.split_once('[')).map_or(Some(name.as_str()), |(topic, number)| {
-                topics.iter().any(|t| t == topic).then_some(number)
-            });
+            let number = name
+                .strip_suffix(']')
+                .and_then(|n| n.split_once('['))
+                .map_or(Some(name.as_str()), |(topic, number)| topics.iter().any(|t| t == topic).then_some(number));
             match number.map(str::parse::<u16>) {
                 Some(Ok(_)) if *offset >= 0 => None,
                 Some(Ok(_)) => Some(format!("the offset {offset} of `{name}` is negative")),

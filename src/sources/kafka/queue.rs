@@ -1,12 +1,14 @@
 //! The queue of one partition, emptied many messages at a time.
 //!
-//! This is the only `unsafe` code about Kafka. librdkafka's `rd_kafka_consume_batch_queue` costs 0.10 us of our thread a
-//! message where the safe `poll` costs 0.22 us, but rdkafka has no binding for it. What it rests on:
+//! This is the only `unsafe` code about Kafka. librdkafka's `rd_kafka_consume_batch_queue` costs 0.10 us of our thread
+//! a message where the safe `poll` costs 0.22 us, but rdkafka has no binding for it. What it rests on:
 //!
 //! 1. The native queue is a counted reference that this type owns, taken from a client which the type keeps alive.
 //! 2. A message that the batch call hands over belongs to us until `rd_kafka_message_destroy`; topic, payload and
 //!    error text lie in memory that it owns.
 //! 3. librdkafka's functions may be called from any thread.
+
+#![allow(unsafe_code, reason = "rdkafka has no binding for reading in batches")]
 
 use crate::kafka_client::Watch;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -77,12 +79,18 @@ impl Queue {
     /// Splits a partition from the rest of its consumer; `wake` is called when the queue was empty and is so no more.
     /// To be called before the partition is assigned. `None` where librdkafka does not know what a topic of that name
     /// could be.
-    pub fn split(consumer: &Arc<BaseConsumer<Watch>>, topic: &str, partition: i32, wake: impl Fn() + Send + Sync + 'static) -> Option<Queue> {
+    pub fn split(
+        consumer: &Arc<BaseConsumer<Watch>>,
+        topic: &str,
+        partition: i32,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Option<Queue> {
         let mut split = consumer.split_partition_queue(topic, partition)?;
         split.set_nonempty_callback(wake);
         let topic = CString::new(topic).ok()?;
         // SAFETY: client and topic are valid for the call, and `split` keeps the client alive from here on (clause 1).
-        let queue = unsafe { native::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition) };
+        let queue =
+            unsafe { native::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition) };
         Some(Queue { native: NativeQueue(NonNull::new(queue)?), batch: Vec::new(), _split: split })
     }
 
@@ -91,8 +99,13 @@ impl Queue {
         self.batch.clear();
         self.batch.resize(limit, ptr::null_mut());
         // SAFETY: the queue lives (clause 1) and `batch` has room for `limit` pointers.
-        let count = unsafe { native::rd_kafka_consume_batch_queue(self.native.0.as_ptr(), 0, self.batch.as_mut_ptr(), limit) };
-        let messages: Vec<Message> = self.batch[..usize::try_from(count).unwrap_or(0)].iter().filter_map(|m| NonNull::new(*m)).map(Message).collect();
+        let count =
+            unsafe { native::rd_kafka_consume_batch_queue(self.native.0.as_ptr(), 0, self.batch.as_mut_ptr(), limit) };
+        let messages: Vec<Message> = self.batch[..usize::try_from(count).unwrap_or(0)]
+            .iter()
+            .filter_map(|m| NonNull::new(*m))
+            .map(Message)
+            .collect();
         self.batch.clear();
         messages.iter().for_each(|message| take(message.event()));
         messages.len()
@@ -105,7 +118,9 @@ impl Message {
         // SAFETY: the message lives as long as `self` (clause 2).
         let message = unsafe { self.0.as_ref() };
         match message.err {
-            RD_KAFKA_RESP_ERR_NO_ERROR => Event::Message { offset: message.offset, millis: self.millis(), payload: self.payload() },
+            RD_KAFKA_RESP_ERR_NO_ERROR => {
+                Event::Message { offset: message.offset, millis: self.millis(), payload: self.payload() }
+            }
             RD_KAFKA_RESP_ERR__PARTITION_EOF => Event::End { offset: message.offset },
             code => {
                 let reason = self.payload().map(|text| String::from_utf8_lossy(text).into_owned());
