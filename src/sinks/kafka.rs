@@ -259,8 +259,8 @@ impl Sink for KafkaSink {
             headers: headers.collect::<Result<_, _>>()?,
             names: opening.input.names().map(quoted).collect(),
         };
-        // A topic that is missing is told at once, by one of the writers; brokers that are away are waited for when there
-        // is something to write.
+        // A topic that is missing is told at once, by one of the writers; brokers that are away are waited for when
+        // there is something to write.
         writer.find_topic(Some(if opening.shard.0 == 0 { PATIENCE } else { Duration::ZERO }))?;
         Ok(Box::new(writer))
     }

@@ -112,8 +112,8 @@ const REFUSED: Refused = &[
     ("enable.partition.eof", "the end of a partition is how an idle one is told from a slow one"),
 ];
 
-/// The client's settings. `fetch.queue.backoff.ms` is 1000 by default: a queue that was full waits that long to be filled
-/// again, which costs 6 of 7 messages a second.
+/// The client's settings. `fetch.queue.backoff.ms` is 1000 by default: a queue that was full waits that long to be
+/// filled again, which costs 6 of 7 messages a second.
 const SETTINGS: [(&str, &str); 12] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
