@@ -38,6 +38,8 @@ pub struct Polled {
     pub batch: Option<Batch>,
     /// What could not be taken.
     pub rejected: Option<Batch>,
+    /// How many of the records are older than their stamp.
+    pub late: usize,
     /// Where the partition stands behind them.
     pub mark: Mark,
 }
@@ -179,7 +181,7 @@ impl Turn<'_> {
             partition.stamper.end();
             partition.closed = true;
             self.shared.partitions.end(partition.origin);
-            self.post(lane, partition, None, None);
+            self.post(lane, partition, None, None, 0);
             self.send(lane, partition);
             worked = true;
         }
@@ -236,7 +238,7 @@ impl Turn<'_> {
         let reached = self.shared.partitions.reached(lane.source);
         if partition.stamper.raise(reached) > before {
             self.shared.partitions.idle(partition.origin, partition.stamper.watermark());
-            self.post(lane, partition, None, None);
+            self.post(lane, partition, None, None, 0);
             self.send(lane, partition);
         }
     }
@@ -257,22 +259,27 @@ impl Turn<'_> {
     }
 
     fn give(&mut self, lane: &Lane, partition: &mut Partition, rows: Rows) {
-        let (records, bad) = (rows.times.len() as u64, rows.bad.len() as u64);
+        let records = rows.times.len() as u64;
         let last = rows.sequences.last().copied();
         let stamped = partition.stamper.stamp(rows, wall::time_of_day(), &self.shared.origins);
         self.shared.partitions.advance(partition.origin, partition.stamper.watermark(), last, records);
-        let metrics = &self.shared.metrics.sources[lane.source];
-        metrics.records.fetch_add(records, Relaxed);
-        metrics.batches.fetch_add(1, Relaxed);
-        metrics.late.fetch_add(stamped.late as u64, Relaxed);
-        metrics.rejected.fetch_add(stamped.rejected.as_ref().map_or(bad, |b| b.len() as u64), Relaxed);
-        self.post(lane, partition, stamped.batch, stamped.rejected);
+        self.post(lane, partition, stamped.batch, stamped.rejected, stamped.late);
     }
 
-    fn post(&self, lane: &Lane, partition: &mut Partition, batch: Option<Batch>, rejected: Option<Batch>) {
+    fn post(&self, lane: &Lane, partition: &mut Partition, batch: Option<Batch>, rejected: Option<Batch>, late: usize) {
         let mark =
             Mark { source: lane.source as u16, origin: partition.origin, watermark: partition.stamper.watermark() };
-        partition.outbox.push_back(Polled { batch, rejected, mark });
+        partition.outbox.push_back(Polled { batch, rejected, late, mark });
+    }
+
+    /// Counts what has been sent: only that will be worked off.
+    fn count(&self, lane: &Lane, records: usize, rejected: usize, late: usize) {
+        let metrics = &self.shared.metrics.sources[lane.source];
+        metrics.queue.fetch_add(1, Relaxed);
+        metrics.batches.fetch_add(1, Relaxed);
+        metrics.records.fetch_add(records as u64, Relaxed);
+        metrics.rejected.fetch_add(rejected as u64, Relaxed);
+        metrics.late.fetch_add(late as u64, Relaxed);
     }
 
     /// Sends what there is room for.
@@ -280,10 +287,12 @@ impl Turn<'_> {
         let Some(sender) = &lane.sender else { return false };
         let mut sent = false;
         while let Some(polled) = partition.outbox.pop_front() {
+            let [records, rejected] = [&polled.batch, &polled.rejected].map(|b| b.as_ref().map_or(0, Batch::len));
+            let late = polled.late;
             match sender.try_send(polled) {
                 Ok(()) => {
                     sent = true;
-                    self.shared.metrics.sources[lane.source].queue.fetch_add(1, Relaxed);
+                    self.count(lane, records, rejected, late);
                 }
                 Err(TrySendError::Full(polled)) => {
                     partition.outbox.push_front(polled);
