@@ -18,6 +18,7 @@ use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -175,22 +176,32 @@ impl Start {
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
         let decoders = feed.decoder().map(Decoders::new);
         let open = OpenSource { feed, decoders, found };
-        for name in open.feed.partitions().map_err(doing)? {
-            if let Some(origin) = self.add(i, &name) {
+        let names = first_partitions(&plan.name, &open.feed).map_err(doing)?;
+        for (name, shown) in self.named(i, names) {
+            if let Some(origin) = self.add(i, &shown) {
                 self.open_partition(i, &open, origin, name, BEFORE_ALL);
             }
         }
         Ok(open)
     }
 
+    /// All partitions of a source, each with the name that people read.
+    fn named(&self, i: usize, names: Vec<String>) -> Vec<(String, String)> {
+        let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
+        let named = |name: String| {
+            let shown = show(&self.plan.sources[i].name, &name, alone);
+            (name, shown)
+        };
+        names.into_iter().map(named).collect()
+    }
+
     /// Gives a partition that is not known yet its number.
-    fn add(&self, i: usize, name: &str) -> Option<Origin> {
-        let shown = show(&self.plan.sources[i].name, name);
+    fn add(&self, i: usize, shown: &str) -> Option<Origin> {
         if self.shared.partitions.all().iter().any(|(_, standing)| standing.name == shown) {
             return None;
         }
-        let origin = self.shared.origins.assign(&shown);
-        self.shared.partitions.add(i, origin, &shown, BEFORE_ALL);
+        let origin = self.shared.origins.assign(shown);
+        self.shared.partitions.add(i, origin, shown, BEFORE_ALL);
         Some(origin)
     }
 
@@ -203,8 +214,8 @@ impl Start {
     /// Opens a partition that was found while the job runs. Every step is told of it first, and takes no watermark past
     /// it; when all have heard, it begins at the watermark that the steps have come to, so that no window that has
     /// fired can get a record that would have been on time.
-    fn grow(&self, i: usize, open: &OpenSource, name: String) {
-        let Some(origin) = self.add(i, &name) else { return };
+    fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
+        let Some(origin) = self.add(i, shown) else { return };
         open.tell(origin, Found::Announced(origin));
         self.shared.wake_threads();
         let steps =
@@ -240,10 +251,39 @@ impl Start {
     }
 }
 
-/// A partition's name with its source's before it: `readings[3]` for Kafka, `readings:data/a.jsonl` for files.
-fn show(source: &str, partition: &str) -> String {
-    match partition.rfind('[') {
-        Some(at) if partition.ends_with(']') => format!("{source}{}", &partition[at..]),
+/// How long the first partitions may take before it is said what they wait for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The partitions that a source begins with. Brokers that are away are waited for: what is wrong is said meanwhile.
+fn first_partitions(source: &str, feed: &Arc<dyn Feed>) -> Result<Vec<String>, Failure> {
+    let (tell, told) = mpsc::channel();
+    let asked = feed.clone();
+    let ask = move || tell.send(asked.partitions());
+    Builder::new().name("eagre:discover".into()).spawn(ask).expect("a thread can be started");
+    let mut said = None;
+    loop {
+        match told.recv_timeout(PATIENCE) {
+            Ok(found) => return found,
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("looking for its partitions panicked")),
+            Err(RecvTimeoutError::Timeout) => {
+                let trouble = feed.trouble().filter(|trouble| said.as_ref() != Some(trouble));
+                trouble.iter().for_each(|trouble| eprintln!("source `{source}`: {trouble}"));
+                said = trouble.or(said);
+            }
+        }
+    }
+}
+
+/// What comes before the number of a partition, if it has one: the topic of `readings[3]`.
+fn topic(partition: &str) -> Option<&str> {
+    partition.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map(|(topic, _)| topic)
+}
+
+/// A partition's name with its source's before it: `readings[3]` for a single topic of Kafka, `readings:topic[3]` where
+/// there are several, `readings:data/a.jsonl` for files.
+fn show(source: &str, partition: &str, alone: bool) -> String {
+    match topic(partition) {
+        Some(topic) if alone => format!("{source}{}", &partition[topic.len()..]),
         _ => format!("{source}:{partition}"),
     }
 }
@@ -300,7 +340,7 @@ fn discover(start: &Arc<Start>) {
                 std::thread::park_timeout(every);
                 let open = &start.sources[i];
                 if let Ok(names) = open.feed.partitions() {
-                    names.into_iter().for_each(|name| start.grow(i, open, name));
+                    start.named(i, names).into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown));
                 }
             }
         };
