@@ -174,7 +174,8 @@ mod tests {
         let mut keys = Keys::default();
         let ranked = |keys: &mut Keys| -> Vec<Vec<u8>> {
             keys.rank();
-            let mut all: Vec<_> = keys.living().map(|id| (keys.entry(id).rank, keys.entry(id).bytes.to_vec())).collect();
+            let mut all: Vec<_> =
+                keys.living().map(|id| (keys.entry(id).rank, keys.entry(id).bytes.to_vec())).collect();
             all.sort_unstable();
             all.into_iter().map(|(_, bytes)| bytes).collect()
         };

@@ -153,7 +153,9 @@ impl<'de> Visitor<'de> for WindowVisitor {
         match text {
             "global" => Ok(Window::Global),
             _ => Interval::parse(text).map(Window::Tumbling).map_err(|_| {
-                E::custom(format!("`{text}` is no window; write \"10s\", \"global\", or a table: {{ size = \"60s\", slide = \"5s\" }}"))
+                E::custom(format!(
+                    "`{text}` is no window; write \"10s\", \"global\", or a table: {{ size = \"60s\", slide = \"5s\" }}"
+                ))
             }),
         }
     }

@@ -115,7 +115,14 @@ impl Panes {
 
     /// The bucket of a row; none where it counts nowhere, because it failed or came too late for every window.
     #[cold]
-    fn admit(&self, batch: &Batch, row: usize, pane: EventTime, failed: &[u32], late: &mut Vec<(u32, String)>) -> Option<EventTime> {
+    fn admit(
+        &self,
+        batch: &Batch,
+        row: usize,
+        pane: EventTime,
+        failed: &[u32],
+        late: &mut Vec<(u32, String)>,
+    ) -> Option<EventTime> {
         if failed.binary_search(&(row as u32)).is_ok() {
             return None;
         }
@@ -133,7 +140,9 @@ impl Panes {
         let last = if self.grid.slide < self.grid.size { "the last window that holds it" } else { "its window" };
         let (start, end, watermark) = (time::format(start), time::format(end), time::format(stamp));
         let allowed = time::Interval::from_micros(self.grid.allowed);
-        format!("{last}, {start} to {end}, was closed: the watermark of its partition was {watermark} already, and allowed_lateness is {allowed}")
+        format!(
+            "{last}, {start} to {end}, was closed: the watermark of its partition was {watermark} already, and allowed_lateness is {allowed}"
+        )
     }
 
     fn find_or_add(&mut self, place: Place) -> u32 {
@@ -328,7 +337,8 @@ impl Panes {
         let mut slots = Vec::new();
         for start in complete {
             let pane = self.panes.remove(&start).expect("a pane that was there");
-            let (told, kept): (Vec<u32>, Vec<u32>) = pane.slots.into_iter().partition(|slot| self.places[*slot as usize].bucket <= point);
+            let (told, kept): (Vec<u32>, Vec<u32>) =
+                pane.slots.into_iter().partition(|slot| self.places[*slot as usize].bucket <= point);
             slots.extend(told.into_iter().map(|slot| {
                 let Place { key, origin, bucket, .. } = self.places[slot as usize];
                 Gathered { rank: self.core.keys.entry(key).rank, pane: start, origin, bucket, slot, key }
@@ -425,15 +435,21 @@ impl Instance for Panes {
         }
         for (group, keys) in groups {
             let mut keys: Vec<SavedKey> = keys.into_values().collect();
-            keys.iter_mut().for_each(|key| key.slots.sort_unstable_by_key(|slot| (slot.pane, slot.origin, slot.bucket)));
+            keys.iter_mut()
+                .for_each(|key| key.slots.sort_unstable_by_key(|slot| (slot.pane, slot.origin, slot.bucket)));
             let saved = Saved { watermark: self.watermark, keys };
-            let bytes = if saved.keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&saved).expect("state can be written") };
+            let bytes = if saved.keys.is_empty() {
+                Vec::new()
+            } else {
+                postcard::to_stdvec(&saved).expect("state can be written")
+            };
             save(group, bytes);
         }
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
-        let unreadable = |e: postcard::Error| Failure::new(format!("the windows of key group {group} cannot be read: {e}"));
+        let unreadable =
+            |e: postcard::Error| Failure::new(format!("the windows of key group {group} cannot be read: {e}"));
         let saved: Saved = postcard::from_bytes(bytes).map_err(unreadable)?;
         for SavedKey { key: bytes, seen, slots } in saved.keys {
             let key = self.core.keys.find_or_add(xxh3_64(&bytes), &bytes);

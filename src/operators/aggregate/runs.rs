@@ -145,7 +145,15 @@ impl Runs {
             let slot = if give { self.core.slots.merged(parts.iter().copied()) } else { parts[0] };
             let hash = self.core.keys.entry(*key).hash;
             self.core.touch(hash);
-            self.core.fired.push(Fired { key: *key, window: *window, point: *point, firing: Firing::OnTime, revision: 0, slot, give });
+            self.core.fired.push(Fired {
+                key: *key,
+                window: *window,
+                point: *point,
+                firing: Firing::OnTime,
+                revision: 0,
+                slot,
+                give,
+            });
         }
         self.core.flush(out);
         for Closed { key, parts, done, .. } in closed {
@@ -193,14 +201,18 @@ impl Instance for Runs {
         }
         for (group, mut keys) in groups {
             keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            let bytes = if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
+            let bytes =
+                if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
             save(group, bytes);
         }
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
-        let unreadable = |e: postcard::Error| Failure::new(format!("the windows of key group {group} cannot be read: {e}"));
-        for SavedRun { key, first, last, filled, parts } in postcard::from_bytes::<Vec<SavedRun>>(bytes).map_err(unreadable)? {
+        let unreadable =
+            |e: postcard::Error| Failure::new(format!("the windows of key group {group} cannot be read: {e}"));
+        for SavedRun { key, first, last, filled, parts } in
+            postcard::from_bytes::<Vec<SavedRun>>(bytes).map_err(unreadable)?
+        {
             let id = self.core.keys.find_or_add(xxh3_64(&key), &key);
             self.runs.resize((id as usize + 1).max(self.runs.len()), Run::default());
             let mut slots = VecDeque::new();
