@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["time", "batch", "schema", "key", "fault", "origin", "value"]),
     ("mathematics", &["stats", "topology", "learning"]),
+    ("seam", &["formats"]),
     ("contracts", &["expression", "source", "operator", "sink", "model", "registry", "kafka_client"]),
-    ("keeping", &["formats", "log", "checkpoint", "models", "privacy"]),
+    ("keeping", &["log", "checkpoint", "models", "privacy"]),
     ("parts", PARTS),
     ("job", &["job"]),
     ("engine", &["engine"]),

@@ -6,6 +6,7 @@ use super::{FAILED, WRONG, doctor, plan, show};
 use crate::engine::{self, Job, Status, wall};
 use crate::job::Plan;
 use crate::registry::Registry;
+use crate::sinks::stdout;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        // `eagre run … | head`: who asked has what they wanted.
+        Err(failure) if stdout::is_closed(&failure) => ExitCode::SUCCESS,
         Err(failure) => {
             if arguments.format == StatusFormat::Json {
                 eprintln!("{}", json!({ "error": failure.message, "help": failure.help }));

@@ -17,6 +17,7 @@ use crate::formats::Rows;
 use crate::job::plan::TimePolicy;
 use crate::origin::Origin;
 use crate::source::{Feed, Read, Reader};
+use crate::time::BEFORE_ALL;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -66,14 +67,12 @@ pub struct Lane {
     pub partitions: Vec<Partition>,
 }
 
-/// A partition that is to be opened.
-pub struct Found {
-    /// Its number.
-    pub origin: Origin,
-    /// Its name within the source.
-    pub name: String,
-    /// What stamps its records.
-    pub stamper: Stamper,
+/// News of a partition.
+pub enum Found {
+    /// It is there and will be opened: until then no watermark may rise past what it may hold.
+    Announced(Origin),
+    /// It is to be opened: its number, its name within the source, and what stamps its records.
+    Open(Origin, String, Stamper),
 }
 
 /// An open partition.
@@ -86,7 +85,8 @@ pub struct Partition {
     at_end: bool,
     closed: bool,
     look_again: Option<Instant>,
-    spoke: Instant,
+    /// Since when the reader has had nothing to give.
+    quiet: Option<Instant>,
     progress: u64,
 }
 
@@ -128,7 +128,10 @@ impl Turn<'_> {
         let begun = wall::now();
         let found = std::mem::take(&mut *lane.found.lock().expect("nobody panics while adding a partition"));
         for found in found {
-            lane.partitions.push(self.open(lane, found)?);
+            match found {
+                Found::Announced(origin) => self.announce(lane, origin),
+                Found::Open(origin, name, stamper) => lane.partitions.push(self.open(lane, origin, &name, stamper)?),
+            }
         }
         let mut partitions = std::mem::take(&mut lane.partitions);
         let mut worked = false;
@@ -151,18 +154,28 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn open(&self, lane: &Lane, found: Found) -> Result<Partition, Failure> {
-        let reader = lane.feed.open(&found.name, None, self.wake.clone())?;
+    /// Tells all steps of a partition that will be opened. Waits where there is no room: it happens once.
+    fn announce(&self, lane: &Lane, origin: Origin) {
+        let mark = Mark { source: lane.source as u16, origin, watermark: BEFORE_ALL };
+        let polled = Polled { batch: None, rejected: None, late: 0, mark };
+        self.shared.metrics.sources[lane.source].queue.fetch_add(1, Relaxed);
+        // A source that is gone needs no telling.
+        let _ = lane.sender.as_ref().map(|sender| sender.send(polled));
+        let _ = lane.activator.activate();
+    }
+
+    fn open(&self, lane: &Lane, origin: Origin, name: &str, stamper: Stamper) -> Result<Partition, Failure> {
+        let reader = lane.feed.open(name, None, self.wake.clone())?;
         Ok(Partition {
-            origin: found.origin,
+            origin,
             reader,
-            stamper: found.stamper,
+            stamper,
             decoding: VecDeque::new(),
             outbox: VecDeque::new(),
             at_end: false,
             closed: false,
             look_again: None,
-            spoke: wall::now(),
+            quiet: None,
             progress: 0,
         })
     }
@@ -209,6 +222,9 @@ impl Turn<'_> {
             .progress
             .fetch_add(progress.saturating_sub(partition.progress), Relaxed);
         partition.progress = progress;
+        if matches!(read, Read::Rows(_) | Read::Frames(_)) {
+            partition.quiet = None;
+        }
         match read {
             Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(Box::new(rows))),
             Read::Frames(frames) => {
@@ -228,8 +244,9 @@ impl Turn<'_> {
 
     /// A partition that has been silent for long no longer holds the others back.
     fn grow_quiet(&mut self, lane: &Lane, partition: &mut Partition) {
-        let Some(idle_after) = lane.policy.idle_after else { return };
-        if partition.spoke.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
+        let since = *partition.quiet.get_or_insert_with(wall::now);
+        let Some(idle_after) = lane.policy.idle_after.filter(|_| !lane.feed.is_bounded()) else { return };
+        if since.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
             return;
         }
         let before = partition.stamper.watermark();
@@ -253,7 +270,6 @@ impl Turn<'_> {
             }
             Some(Ok(rows)) => rows,
         };
-        partition.spoke = wall::now();
         self.give(lane, partition, rows);
         true
     }

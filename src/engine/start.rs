@@ -14,8 +14,10 @@ use crate::job::plan::Plan;
 use crate::origin::{Origin, Origins};
 use crate::sink::{Shards, Writer};
 use crate::source::Feed;
-use crate::time::BEFORE_ALL;
+use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -52,6 +54,9 @@ pub struct OpenSource {
     /// For each worker, the partitions that it is to open.
     pub found: Vec<Arc<Mutex<Vec<Found>>>>,
 }
+
+/// The writers of one worker: for each sink, one or none.
+type Writers = Vec<Option<Box<dyn Writer>>>;
 
 /// How a job stands: everything that is counted, at one moment.
 #[derive(Clone, Debug)]
@@ -149,6 +154,14 @@ impl Job {
     }
 }
 
+impl OpenSource {
+    /// Tells the worker that a partition belongs to.
+    fn tell(&self, origin: Origin, found: Found) {
+        let worker = &self.found[origin as usize % self.found.len()];
+        worker.lock().expect("nobody panics while adding a partition").push(found);
+    }
+}
+
 impl Start {
     /// The partitions of these sources that are known now.
     pub fn origins_of(&self, sources: &BTreeSet<usize>) -> Vec<Origin> {
@@ -164,38 +177,65 @@ impl Start {
         let decoders = feed.decoder().map(Decoders::new);
         let open = OpenSource { feed, decoders, found };
         let names = first_partitions(&plan.name, &open.feed).map_err(doing)?;
-        self.add(i, &open, names, BEFORE_ALL);
+        for (name, shown) in self.named(i, names) {
+            if let Some(origin) = self.add(i, &shown) {
+                self.open_partition(i, &open, origin, name, BEFORE_ALL);
+            }
+        }
         Ok(open)
     }
 
-    /// Gives the partitions that are not known yet their numbers and their workers.
-    fn add(&self, i: usize, open: &OpenSource, names: Vec<String>, watermark: i64) {
+    /// All partitions of a source, each with the name that people read.
+    fn named(&self, i: usize, names: Vec<String>) -> Vec<(String, String)> {
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
-        for name in names {
-            self.add_one(i, open, name, alone, watermark);
-        }
+        let named = |name: String| {
+            let shown = show(&self.plan.sources[i].name, &name, alone);
+            (name, shown)
+        };
+        names.into_iter().map(named).collect()
     }
 
-    fn add_one(&self, i: usize, open: &OpenSource, name: String, alone: bool, watermark: i64) {
-        let plan = &self.plan.sources[i];
-        let shown = show(&plan.name, &name, alone);
+    /// Gives a partition that is not known yet its number.
+    fn add(&self, i: usize, shown: &str) -> Option<Origin> {
         if self.shared.partitions.all().iter().any(|(_, standing)| standing.name == shown) {
-            return;
+            return None;
         }
-        let origin = self.shared.origins.assign(&shown);
-        self.shared.partitions.add(i, origin, &shown, watermark);
+        let origin = self.shared.origins.assign(shown);
+        self.shared.partitions.add(i, origin, shown, BEFORE_ALL);
+        Some(origin)
+    }
+
+    fn open_partition(&self, i: usize, open: &OpenSource, origin: Origin, name: String, watermark: EventTime) {
+        let plan = &self.plan.sources[i];
         let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), plan.time.clone(), watermark);
-        let worker = origin as usize % open.found.len();
-        open.found[worker].lock().expect("nobody panics while adding a partition").push(Found {
-            origin,
-            name,
-            stamper,
-        });
+        open.tell(origin, Found::Open(origin, name, stamper));
+    }
+
+    /// Opens a partition that was found while the job runs. Every step is told of it first, and takes no watermark past
+    /// it; when all have heard, it begins at the watermark that the steps have come to, so that no window that has
+    /// fired can get a record that would have been on time.
+    fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
+        let Some(origin) = self.add(i, shown) else { return };
+        open.tell(origin, Found::Announced(origin));
+        self.shared.wake_threads();
+        let steps =
+            || self.plan.steps.iter().zip(&self.shared.metrics.steps).filter(|(step, _)| step.sources.contains(&i));
+        let heard = |epoch: u64| steps().all(|(_, counts)| read_step(counts).epoch > epoch);
+        while !self.shared.announcement(origin).is_some_and(heard) {
+            if self.shared.stopping() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let reached =
+            steps().map(|(_, counts)| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
+        self.open_partition(i, open, origin, name, reached.max().unwrap_or(BEFORE_ALL));
+        self.shared.wake_threads();
     }
 
     /// The writers of each worker, for each sink.
-    fn open_sinks(&self, workers: usize) -> Result<Vec<Vec<Option<Box<dyn Writer>>>>, Failure> {
-        let mut all: Vec<Vec<Option<Box<dyn Writer>>>> = (0..workers).map(|_| Vec::new()).collect();
+    fn open_sinks(&self, workers: usize) -> Result<Vec<Writers>, Failure> {
+        let mut all: Vec<Writers> = (0..workers).map(|_| Vec::new()).collect();
         for plan in &self.plan.sinks {
             for (worker, writers) in all.iter_mut().enumerate() {
                 let shard = match plan.sink.shards() {
@@ -249,7 +289,7 @@ fn show(source: &str, partition: &str, alone: bool) -> String {
 }
 
 /// Builds the plan on a worker and steps it to its end.
-fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Vec<Option<Box<dyn Writer>>>) {
+fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Writers) {
     let rendered = worker.dataflow(|scope| {
         let mounting = Mounting {
             scope,
@@ -280,7 +320,11 @@ fn spawn_reader(
     reader: &Arc<std::sync::OnceLock<std::thread::Thread>>,
 ) {
     let shared = start.shared.clone();
-    let read = move || intake::read(lanes, &pool, &shared);
+    let read = move || {
+        if catch_unwind(AssertUnwindSafe(|| intake::read(lanes, &pool, &shared))).is_err() {
+            shared.fail(Failure::new("a source panicked while it was read; its message is above"));
+        }
+    };
     let thread = Builder::new().name(format!("eagre:read-{worker}")).spawn(read).expect("a thread can be started");
     start.shared.add_thread(thread.thread().clone());
     let _ = reader.set(thread.thread().clone());
@@ -296,8 +340,7 @@ fn discover(start: &Arc<Start>) {
                 std::thread::park_timeout(every);
                 let open = &start.sources[i];
                 if let Ok(names) = open.feed.partitions() {
-                    let reached = start.shared.partitions.reached(i);
-                    start.add(i, open, names, reached);
+                    start.named(i, names).into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown));
                 }
             }
         };
