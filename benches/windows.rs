@@ -3,11 +3,12 @@
 //! `cargo bench --bench windows [-- --events 5000000 --rounds 5 --record FILE]` writes the events of W1 once
 //! (support/w1.rs), then in every round runs, one after another so that a slow moment of the machine falls on all: the
 //! floor programs (support/floor.rs, started as processes of their own), and `eagre run benches/support/j1.toml`, each
-//! with one worker on the one file and with two on the two part files. It prints medians, and fails when an answer differs:
-//! rows, keys and counts must be equal, floats to 1e-9 of their size.
+//! with one worker on the one file and with two on the two part files. It prints medians, and fails when an answer
+//! differs: rows, keys and counts must be equal, floats to 1e-9 of their size.
 //!
-//! *net* is without start-up: the same with 1,000 events is taken off. CPU is of all threads of the process; the engine's one
-//! worker has a reader and a decoding pool beside it, so compare CPU, not wall, with the one thread of the floor.
+//! *net* is without start-up: the same with 1,000 events is taken off. CPU is of all threads of the process; the
+//! engine's one worker has a reader and a decoding pool beside it, so compare CPU, not wall, with the one thread of the
+//! floor.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -3,8 +3,8 @@
 //! ```text
 //! Reader::read --frames--> decode pool --rows, in order--> Stamper --batches and watermarks--> source operator
 //! ```
-//! Bounded everywhere: a partition has a few frames in the pool, a worker's channel has room for a few batches, and when
-//! it is full nothing is read.
+//! Bounded everywhere: a partition has a few frames in the pool, a worker's channel has room for a few batches, and
+//! when it is full nothing is read.
 
 use super::decode::{DecodePool, Decoders, Decoding};
 use super::driver::Mark;

@@ -34,7 +34,8 @@
 //!
 //! A record that cannot be decoded goes to `rejected` with what was found and what would be right; all others get
 //! through. A file that cannot be read, or not to its end (half a Parquet file, a gzip stream that ends early, a CSV
-//! header without a wanted column) gives what it has, then one record in `rejected` that names it; all other files are read.
+//! header without a wanted column) gives what it has, then one record in `rejected` that names it; all other files are
+//! read.
 
 mod reader;
 mod stream;
