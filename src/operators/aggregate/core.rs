@@ -89,7 +89,8 @@ pub struct Core {
 impl Core {
     /// Nothing yet.
     pub fn new(shape: Arc<Shape>) -> Core {
-        let accumulators: Vec<Box<dyn Accumulator>> = shape.accumulators.iter().map(|(spec, moments)| spec.build(*moments)).collect();
+        let accumulators: Vec<Box<dyn Accumulator>> =
+            shape.accumulators.iter().map(|(spec, moments)| spec.build(*moments)).collect();
         Core {
             shape,
             keys: Keys::default(),
@@ -170,12 +171,15 @@ impl Core {
             _ => end.saturating_sub(1),
         };
         let rows_times: Vec<EventTime> = fired.iter().zip(at.iter()).map(time).collect();
-        let stamps = fired.iter().zip(&rows_times).map(|(row, time)| row.point.map_or(*time, |point| point - 1)).collect();
+        let stamps =
+            fired.iter().zip(&rows_times).map(|(row, time)| row.point.map_or(*time, |point| point - 1)).collect();
         let groups = fired.iter().map(|row| group_of(self.keys.entry(row.key).hash)).collect();
         let keys = fired.iter().map(|row| &*self.keys.entry(row.key).bytes);
         let mut columns = vec![starts, ends];
         columns.extend(key::decode(keys, &self.shape.key));
-        columns.extend(self.shape.measures.iter().map(|(accumulator, measure)| self.slots.finish(*accumulator, *measure, &cx)));
+        columns.extend(
+            self.shape.measures.iter().map(|(accumulator, measure)| self.slots.finish(*accumulator, *measure, &cx)),
+        );
         if self.shape.revisions {
             columns.push(Arc::new(StringArray::from_iter_values(fired.iter().map(|row| row.firing.word()))));
             columns.push(Arc::new(Int64Array::from_iter_values(fired.iter().map(|row| row.revision))));

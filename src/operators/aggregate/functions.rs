@@ -116,7 +116,11 @@ pub fn parse(text: &str, at: &str) -> Result<Call, Fault> {
 fn not_a_call(text: &str, at: &str) -> Fault {
     let fault = Fault::at(at, format!("`{text}` is not an aggregate"));
     let near = FUNCTIONS.iter().any(|(known, ..)| *known == text) || percentile(text).is_some();
-    fault.help(if near { format!("write \"{text}(FIELD)\"") } else { "write for example \"count()\" or \"mean(value)\"".into() })
+    fault.help(if near {
+        format!("write \"{text}(FIELD)\"")
+    } else {
+        "write for example \"count()\" or \"mean(value)\"".into()
+    })
 }
 
 /// `p50`, `p99`, `p99.9` or `p999`: a quantile. None where the name is no percentile at all.
@@ -156,8 +160,12 @@ fn finish(function: Function, takes: (Takes, Takes), name: &str, arguments: &[&s
 fn check_range(call: Call, name: &str, at: &str) -> Result<Call, Fault> {
     let (right, what) = match (call.function, call.parameter) {
         (_, None) => (true, ""),
-        (Function::TopK, Some(k)) => ((1.0..=1000.0).contains(&k) && k.fract() == 0.0, "k is a whole number from 1 to 1000"),
-        (Function::Distinct, Some(p)) => ((4.0..=18.0).contains(&p) && p.fract() == 0.0, "a precision is a whole number from 4 to 18"),
+        (Function::TopK, Some(k)) => {
+            ((1.0..=1000.0).contains(&k) && k.fract() == 0.0, "k is a whole number from 1 to 1000")
+        }
+        (Function::Distinct, Some(p)) => {
+            ((4.0..=18.0).contains(&p) && p.fract() == 0.0, "a precision is a whole number from 4 to 18")
+        }
         (_, Some(q)) => ((0.0..=1.0).contains(&q), "a quantile is from 0 to 1"),
     };
     if right {

@@ -36,7 +36,8 @@ pub(super) fn plan(config: &Aggregate, planning: &mut Planning<'_>) -> Option<Pl
     if config.aggregates.is_empty() {
         planning.fault(Fault::at("aggregates", "nothing is computed").help("write for example { n = \"count()\" }"));
     }
-    let timed = matches!(&form, Some(Form::Panes(grid)) if !grid.whole()) || matches!(&form, Some(Form::Runs(Ending::Gap(_))));
+    let timed =
+        matches!(&form, Some(Form::Panes(grid)) if !grid.whole()) || matches!(&form, Some(Form::Runs(Ending::Gap(_))));
     for (name, text) in &config.aggregates {
         let at = format!("aggregates.{name}");
         check_name(name, &fields, &at, planning);
@@ -50,7 +51,13 @@ pub(super) fn plan(config: &Aggregate, planning: &mut Planning<'_>) -> Option<Pl
     Some(finish(config, form, builder, fields, planning))
 }
 
-fn finish(config: &Aggregate, form: Form, mut builder: Builder, mut fields: Vec<Field>, planning: &Planning<'_>) -> Planned {
+fn finish(
+    config: &Aggregate,
+    form: Form,
+    mut builder: Builder,
+    mut fields: Vec<Field>,
+    planning: &Planning<'_>,
+) -> Planned {
     let revisions = config.early.is_some() || !config.allowed_lateness.is_zero();
     if revisions {
         fields.extend([Field::new("firing", Kind::Text), Field::new("revision", Kind::Int)]);
@@ -80,14 +87,19 @@ fn finish(config: &Aggregate, form: Form, mut builder: Builder, mut fields: Vec<
 fn check_name(name: &str, fields: &[Field], at: &str, planning: &mut Planning<'_>) {
     let own = ["firing", "revision", MADE_FROM];
     if fields.iter().any(|field| field.name == name) || own.contains(&name) || SYSTEM_NAMES.contains(&name) {
-        planning.fault(Fault::at(at, format!("`{name}` is the name of another field of the output")).help("choose another name"));
+        planning.fault(
+            Fault::at(at, format!("`{name}` is the name of another field of the output")).help("choose another name"),
+        );
     }
 }
 
 fn same_inputs(planning: &mut Planning<'_>) {
     let inputs = planning.inputs();
     if inputs.iter().any(|input| input != &inputs[0]) {
-        planning.fault(Fault::at("input", "the inputs have different fields").help("bring them together with a step of kind `union` or `select`"));
+        planning.fault(
+            Fault::at("input", "the inputs have different fields")
+                .help("bring them together with a step of kind `union` or `select`"),
+        );
     }
 }
 
@@ -117,7 +129,10 @@ fn form(config: &Aggregate, planning: &mut Planning<'_>) -> Option<Form> {
                 records(*count, *slide, planning)
             }
             WindowTable { size: Some(_), slide: Some(Slide::Records(_)), session: None, count: None } => {
-                planning.fault(Fault::at("window.slide", "a number of records, but `size` is a length of time").help("write it as \"5s\""));
+                planning.fault(
+                    Fault::at("window.slide", "a number of records, but `size` is a length of time")
+                        .help("write it as \"5s\""),
+                );
                 None
             }
             _ => {
@@ -152,7 +167,12 @@ fn positive(interval: Option<Interval>, at: &str, planning: &mut Planning<'_>) -
     interval.map(Interval::micros).filter(|micros| *micros > 0)
 }
 
-fn grid(config: &Aggregate, size: (&str, Interval), slide: (&str, Interval), planning: &mut Planning<'_>) -> Option<Form> {
+fn grid(
+    config: &Aggregate,
+    size: (&str, Interval),
+    slide: (&str, Interval),
+    planning: &mut Planning<'_>,
+) -> Option<Form> {
     let before = planning.faults();
     let size_micros = positive(Some(size.1), size.0, planning);
     let slide_micros = if slide.0 == size.0 { size_micros } else { positive(Some(slide.1), slide.0, planning) };
@@ -188,12 +208,16 @@ fn records(count: u64, slide: Option<Slide>, planning: &mut Planning<'_>) -> Opt
         None => count,
         Some(Slide::Records(slide)) => slide,
         Some(Slide::Time(_)) => {
-            planning.fault(Fault::at("window.slide", "a length of time, but `count` is a number of records").help("write it as 10"));
+            planning.fault(
+                Fault::at("window.slide", "a length of time, but `count` is a number of records")
+                    .help("write it as 10"),
+            );
             return None;
         }
     };
     if count == 0 || slide == 0 || slide > count {
-        let (at, right) = if count == 0 { ("window.count", "at least 1") } else { ("window.slide", "from 1 to `count`") };
+        let (at, right) =
+            if count == 0 { ("window.count", "at least 1") } else { ("window.slide", "from 1 to `count`") };
         planning.fault(Fault::at(at, format!("a number of records is {right}")));
         return None;
     }
@@ -222,7 +246,9 @@ impl Builder {
     /// Adds an aggregate; gives the kind of its results.
     fn add(&mut self, call: &Call, at: &str, timed: bool, planning: &mut Planning<'_>) -> Option<Kind> {
         if call.function == Function::Rate && !timed {
-            planning.fault(Fault::at(at, "a window of this form has no length, so there is no rate").help("take \"count()\""));
+            planning.fault(
+                Fault::at(at, "a window of this form has no length, so there is no rate").help("take \"count()\""),
+            );
             return None;
         }
         let Some(text) = &call.argument else {
@@ -233,9 +259,14 @@ impl Builder {
         let expression = planning.expression(text, at)?;
         let kind = expression.kind();
         if !fits(call.function, kind) {
-            let right = if matches!(call.function, Function::Min | Function::Max) { "numbers or times" } else { "numbers" };
+            let right =
+                if matches!(call.function, Function::Min | Function::Max) { "numbers or times" } else { "numbers" };
             let fault = Fault::at(at, format!("`{text}` is {kind}, and this function needs {right}"));
-            planning.fault(if kind == Kind::Text { fault.help("count(), distinct(), top_k(), first() and last() take text") } else { fault });
+            planning.fault(if kind == Kind::Text {
+                fault.help("count(), distinct(), top_k(), first() and last() take text")
+            } else {
+                fault
+            });
             return None;
         }
         let cast = cast(call.function, kind);

@@ -67,8 +67,8 @@ impl Runs {
     fn assign(&mut self, batch: &Batch, failed: &[u32]) {
         let keys = batch.keys().expect("a step that is planned as keyed has keys");
         let times = batch.times();
-        for row in 0..batch.len() {
-            self.close(times[row]);
+        for (row, time) in times.iter().enumerate() {
+            self.close(*time);
             if failed.binary_search(&(row as u32)).is_ok() {
                 self.core.assigned.push(NOWHERE);
                 continue;
@@ -80,7 +80,7 @@ impl Runs {
                 self.runs.resize(key as usize + 1, Run::default());
             }
             let slot = match self.ending {
-                Ending::Gap(gap) => self.extend_session(key, times[row], gap),
+                Ending::Gap(gap) => self.extend_session(key, *time, gap),
                 Ending::Records { part, window, slide } => self.count(key, part, window, slide),
             };
             self.core.assigned.push(slot);
@@ -128,7 +128,7 @@ impl Runs {
                 }
             }
             let keys = &self.core.keys;
-            due.sort_unstable_by_key(|key| (self.runs[*key as usize].first, &keys.entry(*key).bytes));
+            due.sort_unstable_by_key(|key| (self.runs[*key as usize].first, &*keys.entry(*key).bytes));
             for key in due {
                 let run = &mut self.runs[key as usize];
                 let parts = run.parts.drain(..).collect();
@@ -145,7 +145,15 @@ impl Runs {
             let slot = if give { self.core.slots.merged(parts.iter().copied()) } else { parts[0] };
             let hash = self.core.keys.entry(*key).hash;
             self.core.touch(hash);
-            self.core.fired.push(Fired { key: *key, window: *window, point: *point, firing: Firing::OnTime, revision: 0, slot, give });
+            self.core.fired.push(Fired {
+                key: *key,
+                window: *window,
+                point: *point,
+                firing: Firing::OnTime,
+                revision: 0,
+                slot,
+                give,
+            });
         }
         self.core.flush(out);
         for Closed { key, parts, done, .. } in closed {
@@ -193,14 +201,18 @@ impl Instance for Runs {
         }
         for (group, mut keys) in groups {
             keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            let bytes = if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
+            let bytes =
+                if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
             save(group, bytes);
         }
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
-        let unreadable = |e: postcard::Error| Failure::new(format!("the windows of key group {group} cannot be read: {e}"));
-        for SavedRun { key, first, last, filled, parts } in postcard::from_bytes::<Vec<SavedRun>>(bytes).map_err(unreadable)? {
+        let unreadable =
+            |e: postcard::Error| Failure::new(format!("the windows of key group {group} cannot be read: {e}"));
+        for SavedRun { key, first, last, filled, parts } in
+            postcard::from_bytes::<Vec<SavedRun>>(bytes).map_err(unreadable)?
+        {
             let id = self.core.keys.find_or_add(xxh3_64(&key), &key);
             self.runs.resize((id as usize + 1).max(self.runs.len()), Run::default());
             let mut slots = VecDeque::new();

@@ -1,4 +1,4 @@
-//! Cases for every rule of the manual, each run in every way that must not matter; and random ones against a naive account.
+//! Cases for every rule of the manual, each run in every way that must not matter; random ones against a naive account.
 
 use super::Aggregate;
 use crate::check;
@@ -45,29 +45,45 @@ fn tumbling_windows() {
         -- 19
         -- 20
         -- end";
-    check("window = \"10us\"\naggregates = { n = \"count()\", total = \"sum(value)\" }", script, "
+    check(
+        "window = \"10us\"\naggregates = { n = \"count()\", total = \"sum(value)\" }",
+        script,
+        "
         -1 window_start=-10 window_end=0 sensor=a n=1 total=8.0 made_from=in[0]@3
         9 window_start=0 window_end=10 sensor=a n=1 total=1.0 made_from=in[0]@1
         9 window_start=0 window_end=10 sensor=b n=1 total=2.0 made_from=in[0]@0
-        19 window_start=10 window_end=20 sensor=a n=2 total=20.0 made_from=in[0]@2_in[1]@7");
-    check("window = \"10us\"\noffset = \"3us\"\naggregates = { n = \"count()\" }", "2 sensor=a\n3 sensor=a\n-- end", "
+        19 window_start=10 window_end=20 sensor=a n=2 total=20.0 made_from=in[0]@2_in[1]@7",
+    );
+    check(
+        "window = \"10us\"\noffset = \"3us\"\naggregates = { n = \"count()\" }",
+        "2 sensor=a\n3 sensor=a\n-- end",
+        "
         2 window_start=-7 window_end=3 sensor=a n=1 made_from=in[0]@0
-        12 window_start=3 window_end=13 sensor=a n=1 made_from=in[0]@1");
+        12 window_start=3 window_end=13 sensor=a n=1 made_from=in[0]@1",
+    );
 }
 
 #[test]
 fn hopping_windows_are_made_from_panes() {
     let script = "5 sensor=a value=1\n12 sensor=a value=2\n-- 20\n31 sensor=a value=4\n-- end";
-    check("window = { size = \"20us\", slide = \"10us\" }\naggregates = { s = \"sum(value)\" }", script, "
+    check(
+        "window = { size = \"20us\", slide = \"10us\" }\naggregates = { s = \"sum(value)\" }",
+        script,
+        "
         9 window_start=-10 window_end=10 sensor=a s=1.0 made_from=in[0]@0
         19 window_start=0 window_end=20 sensor=a s=3.0 made_from=in[0]@0-1
         29 window_start=10 window_end=30 sensor=a s=2.0 made_from=in[0]@1
         39 window_start=20 window_end=40 sensor=a s=4.0 made_from=in[0]@2
-        49 window_start=30 window_end=50 sensor=a s=4.0 made_from=in[0]@2");
+        49 window_start=30 window_end=50 sensor=a s=4.0 made_from=in[0]@2",
+    );
     // The size is no multiple of the slide: panes of 5.
-    check("window = { size = \"15us\", slide = \"10us\" }\naggregates = { s = \"sum(value)\" }", "4 sensor=a value=1\n6 sensor=a value=2\n-- end", "
+    check(
+        "window = { size = \"15us\", slide = \"10us\" }\naggregates = { s = \"sum(value)\" }",
+        "4 sensor=a value=1\n6 sensor=a value=2\n-- end",
+        "
         4 window_start=-10 window_end=5 sensor=a s=1.0 made_from=in[0]@0
-        14 window_start=0 window_end=15 sensor=a s=3.0 made_from=in[0]@0-1");
+        14 window_start=0 window_end=15 sensor=a s=3.0 made_from=in[0]@0-1",
+    );
 }
 
 #[test]
@@ -84,9 +100,13 @@ fn late_records_are_told_from_the_rest() {
         19 window_start=10 window_end=20 sensor=a s=13.0 made_from=in[0]@0-3");
     // Late for the first of two windows, counted in the second.
     let script = "12 sensor=a value=1\n-- 12\n5 sensor=a value=2 ^12\n-- end";
-    check("window = { size = \"20us\", slide = \"10us\" }\naggregates = { s = \"sum(value)\" }", script, "
+    check(
+        "window = { size = \"20us\", slide = \"10us\" }\naggregates = { s = \"sum(value)\" }",
+        script,
+        "
         19 window_start=0 window_end=20 sensor=a s=3.0 made_from=in[0]@0-1
-        29 window_start=10 window_end=30 sensor=a s=1.0 made_from=in[0]@0");
+        29 window_start=10 window_end=30 sensor=a s=1.0 made_from=in[0]@0",
+    );
 }
 
 #[test]
@@ -103,7 +123,8 @@ fn corrections_go_out_on_their_grid() {
         9 sensor=a value=16 ^30
         -- 26
         -- end";
-    let settings = "window = \"10us\"\nallowed_lateness = \"20us\"\ncorrect_every = \"5us\"\naggregates = { s = \"sum(value)\" }";
+    let settings =
+        "window = \"10us\"\nallowed_lateness = \"20us\"\ncorrect_every = \"5us\"\naggregates = { s = \"sum(value)\" }";
     check(settings, script, "
         9 window_start=0 window_end=10 sensor=a s=1.0 firing=on_time revision=0 made_from=in[0]@0
         9 window_start=0 window_end=10 sensor=b s=1.0 firing=on_time revision=0 made_from=in[0]@1
@@ -113,7 +134,12 @@ fn corrections_go_out_on_their_grid() {
         9 window_start=0 window_end=10 sensor=c s=32.0 firing=correction revision=1 made_from=in[0]@5 ^29");
     // The deadline (17) lies between two points of the grid: what came at 18 is late, although the last point is 20.
     let settings = "window = \"10us\"\nallowed_lateness = \"7us\"\naggregates = { s = \"sum(value)\" }";
-    let late = check::agree(&registry(), &config(settings), FIELDS, "1 sensor=a value=1\n2 sensor=a value=2 ^16\n3 sensor=a value=4 ^17\n-- end");
+    let late = check::agree(
+        &registry(),
+        &config(settings),
+        FIELDS,
+        "1 sensor=a value=1\n2 sensor=a value=2 ^16\n3 sensor=a value=4 ^17\n-- end",
+    );
     let lines: Vec<&str> = late.lines().filter(|line| !line.starts_with("late:")).collect();
     assert_eq!(lines.len(), 2, "{late}");
     assert!(lines[1].contains("s=3.0 firing=correction revision=1") && lines[1].ends_with("^19"), "{late}");
@@ -131,20 +157,27 @@ fn early_results_hold_complete_panes() {
         -- 13
         21 sensor=a value=8
         -- end";
-    check("window = \"20us\"\nearly = \"5us\"\naggregates = { s = \"sum(value)\", r = \"rate()\" }", script, "
+    check(
+        "window = \"20us\"\nearly = \"5us\"\naggregates = { s = \"sum(value)\", r = \"rate()\" }",
+        script,
+        "
         4 window_start=0 window_end=20 sensor=a r=200000.0 s=1.0 firing=early revision=0 made_from=in[0]@0
         4 window_start=0 window_end=20 sensor=b r=200000.0 s=1.0 firing=early revision=0 made_from=in[0]@1
         9 window_start=0 window_end=20 sensor=a r=300000.0 s=7.0 firing=early revision=0 made_from=in[0]@0-3
         19 window_start=0 window_end=20 sensor=a r=150000.0 s=7.0 firing=on_time revision=0 made_from=in[0]@0-3
         19 window_start=0 window_end=20 sensor=b r=50000.0 s=1.0 firing=on_time revision=0 made_from=in[0]@1
         24 window_start=20 window_end=40 sensor=a r=200000.0 s=8.0 firing=early revision=0 made_from=in[0]@4
-        39 window_start=20 window_end=40 sensor=a r=50000.0 s=8.0 firing=on_time revision=0 made_from=in[0]@4");
+        39 window_start=20 window_end=40 sensor=a r=50000.0 s=8.0 firing=on_time revision=0 made_from=in[0]@4",
+    );
 }
 
 #[test]
 fn empty_windows_are_told_for_a_while() {
     let script = "5 sensor=a value=1\n25 sensor=b value=1\n-- 31\n-- 55\n75 sensor=a value=2\n-- end";
-    check("window = \"10us\"\nempty = \"25us\"\naggregates = { n = \"count()\", s = \"sum(value)\" }", script, "
+    check(
+        "window = \"10us\"\nempty = \"25us\"\naggregates = { n = \"count()\", s = \"sum(value)\" }",
+        script,
+        "
         9 window_start=0 window_end=10 sensor=a n=1 s=1.0 made_from=in[0]@0
         19 window_start=10 window_end=20 sensor=a n=0 s=null made_from=
         29 window_start=20 window_end=30 sensor=a n=0 s=null made_from=
@@ -153,15 +186,21 @@ fn empty_windows_are_told_for_a_while() {
         49 window_start=40 window_end=50 sensor=b n=0 s=null made_from=
         79 window_start=70 window_end=80 sensor=a n=1 s=2.0 made_from=in[0]@2
         89 window_start=80 window_end=90 sensor=a n=0 s=null made_from=
-        99 window_start=90 window_end=100 sensor=a n=0 s=null made_from=");
+        99 window_start=90 window_end=100 sensor=a n=0 s=null made_from=",
+    );
 }
 
 #[test]
 fn global_windows() {
-    let script = "5 sensor=b value=1\n7 sensor=a value=2\n-- 6\n3 sensor=b value=4 ^6\n12 sensor=b value=8\n-- 30\n-- end";
-    check("window = \"global\"\naggregates = { s = \"sum(value)\" }", script, "
+    let script =
+        "5 sensor=b value=1\n7 sensor=a value=2\n-- 6\n3 sensor=b value=4 ^6\n12 sensor=b value=8\n-- 30\n-- end";
+    check(
+        "window = \"global\"\naggregates = { s = \"sum(value)\" }",
+        script,
+        "
         7 window_start=7 window_end=8 sensor=a s=2.0 made_from=in[0]@1 ^9223372036854775806
-        12 window_start=3 window_end=13 sensor=b s=13.0 made_from=in[0]@0-3 ^9223372036854775806");
+        12 window_start=3 window_end=13 sensor=b s=13.0 made_from=in[0]@0-3 ^9223372036854775806",
+    );
     check("window = \"global\"\nearly = \"5us\"\naggregates = { s = \"sum(value)\" }", script, "
         9 window_start=7 window_end=8 sensor=a s=2.0 firing=early revision=0 made_from=in[0]@1
         9 window_start=3 window_end=6 sensor=b s=5.0 firing=early revision=0 made_from=in[0]@0-2
@@ -192,22 +231,31 @@ fn sessions_end_after_a_gap() {
 #[test]
 fn count_windows_hold_so_many_records_of_a_key() {
     let script: String = (0..7).map(|i| format!("{i} sensor=a value={i}\n{i} sensor=b\n")).collect();
-    check("window = { count = 3 }\naggregates = { s = \"sum(value)\" }", &format!("{script}-- 4\n-- end"), "
+    check(
+        "window = { count = 3 }\naggregates = { s = \"sum(value)\" }",
+        &format!("{script}-- 4\n-- end"),
+        "
         2 window_start=0 window_end=3 sensor=a s=3.0 made_from=in[0]@0-4
         2 window_start=0 window_end=3 sensor=b s=null made_from=in[0]@1-5
         5 window_start=3 window_end=6 sensor=a s=12.0 made_from=in[0]@6-10
-        5 window_start=3 window_end=6 sensor=b s=null made_from=in[0]@7-11");
+        5 window_start=3 window_end=6 sensor=b s=null made_from=in[0]@7-11",
+    );
     let script: String = (0..10).map(|i| format!("{i} sensor=a value={i}\n")).collect();
-    check("window = { count = 6, slide = 4 }\naggregates = { s = \"sum(value)\" }", &format!("{script}-- 3\n-- end"), "
+    check(
+        "window = { count = 6, slide = 4 }\naggregates = { s = \"sum(value)\" }",
+        &format!("{script}-- 3\n-- end"),
+        "
         5 window_start=0 window_end=6 sensor=a s=15.0 made_from=in[0]@0-5
-        9 window_start=4 window_end=10 sensor=a s=39.0 made_from=in[0]@4-9");
+        9 window_start=4 window_end=10 sensor=a s=39.0 made_from=in[0]@4-9",
+    );
 }
 
 #[test]
 fn every_function_of_known_values() {
     let script = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].iter().enumerate().fold(String::new(), |mut text, (i, v)| {
         let status = *v as i64 - 5;
-        writeln!(text, "{i} sensor=a value={v} status={status} path=/{v} ok={} seen={}", *v > 4.5, 100 - i).expect("text");
+        writeln!(text, "{i} sensor=a value={v} status={status} path=/{v} ok={} seen={}", *v > 4.5, 100 - i)
+            .expect("text");
         text
     }) + "8 sensor=a";
     for (function, expected) in [
@@ -257,7 +305,9 @@ fn every_function_of_known_values() {
 #[test]
 fn nulls_and_nans() {
     let nulls = "1 sensor=a\n2 sensor=a";
-    for function in ["sum(value)", "mean(status)", "min(seen)", "stddev(value)", "p99(value)", "exact_median(value)", "first(path)"] {
+    for function in
+        ["sum(value)", "mean(status)", "min(seen)", "stddev(value)", "p99(value)", "exact_median(value)", "first(path)"]
+    {
         assert_eq!(one(function, nulls), "null", "{function}");
     }
     for function in ["count(value)", "count(path)", "distinct(path)"] {
@@ -278,25 +328,44 @@ fn nulls_and_nans() {
     }
     assert_eq!(one("sample_variance(value)", "1 sensor=a value=1"), "null");
     assert_eq!(one("sum(status)", &"1 sensor=a status=9223372036854775807\n".repeat(2)), "null");
-    assert_eq!(one("sum(status)", "1 sensor=a status=9223372036854775807\n2 sensor=a status=-1"), "9223372036854775806");
+    assert_eq!(
+        one("sum(status)", "1 sensor=a status=9223372036854775807\n2 sensor=a status=-1"),
+        "9223372036854775806"
+    );
 }
 
 #[test]
 fn an_argument_that_fails_costs_its_record() {
     let script = "1 sensor=a status=0\n2 sensor=a status=5\n-- end";
-    let all = check::agree(&registry(), &config("window = \"10us\"\naggregates = { n = \"count()\", s = \"sum(10 / status)\" }"), FIELDS, script);
+    let all = check::agree(
+        &registry(),
+        &config("window = \"10us\"\naggregates = { n = \"count()\", s = \"sum(10 / status)\" }"),
+        FIELDS,
+        script,
+    );
     assert!(all.contains("n=1 s=2") && all.contains("rejected: 1 reason=`10_/_status`_has_no_value"), "{all}");
 }
 
 #[test]
 fn no_key_and_many_keys() {
     let script = "1 sensor=a status=1\n2 sensor=b status=1\n3 sensor=a status=2\n-- end";
-    check::check(&registry(), "kind = \"aggregate\"\nwindow = \"10us\"\naggregates = { n = \"count()\" }", FIELDS, script,
-        "9 window_start=0 window_end=10 n=3 made_from=in[0]@0-2");
-    check::check(&registry(), "kind = \"aggregate\"\nkey = [\"status\", \"sensor\"]\nwindow = \"10us\"\naggregates = { n = \"count()\" }", FIELDS, script, "
+    check::check(
+        &registry(),
+        "kind = \"aggregate\"\nwindow = \"10us\"\naggregates = { n = \"count()\" }",
+        FIELDS,
+        script,
+        "9 window_start=0 window_end=10 n=3 made_from=in[0]@0-2",
+    );
+    check::check(
+        &registry(),
+        "kind = \"aggregate\"\nkey = [\"status\", \"sensor\"]\nwindow = \"10us\"\naggregates = { n = \"count()\" }",
+        FIELDS,
+        script,
+        "
         9 window_start=0 window_end=10 status=1 sensor=a n=1 made_from=in[0]@0
         9 window_start=0 window_end=10 status=1 sensor=b n=1 made_from=in[0]@1
-        9 window_start=0 window_end=10 status=2 sensor=a n=1 made_from=in[0]@2");
+        9 window_start=0 window_end=10 status=2 sensor=a n=1 made_from=in[0]@2",
+    );
 }
 
 #[test]
@@ -305,23 +374,53 @@ fn mistakes_are_named_where_they_are() {
         ("window = \"10 parsecs\"\naggregates = { n = \"count()\" }", "window: `10 parsecs` is no window"),
         ("window = 10\naggregates = { n = \"count()\" }", "expected a window: \"10s\""),
         ("window = { size = \"10s\", sldie = \"5s\" }\naggregates = { n = \"count()\" }", "unknown field `sldie`"),
-        ("window = { slide = \"5s\" }\naggregates = { n = \"count()\" }", "window: these settings make no window together"),
-        ("window = { size = \"10s\", slide = \"20s\" }\naggregates = { n = \"count()\" }", "window.slide: windows 20s apart"),
-        ("window = { size = \"10s\", slide = 5 }\naggregates = { n = \"count()\" }", "window.slide: a number of records"),
+        (
+            "window = { slide = \"5s\" }\naggregates = { n = \"count()\" }",
+            "window: these settings make no window together",
+        ),
+        (
+            "window = { size = \"10s\", slide = \"20s\" }\naggregates = { n = \"count()\" }",
+            "window.slide: windows 20s apart",
+        ),
+        (
+            "window = { size = \"10s\", slide = 5 }\naggregates = { n = \"count()\" }",
+            "window.slide: a number of records",
+        ),
         ("window = { size = \"1d\", slide = \"1s\" }\naggregates = { n = \"count()\" }", "made of 86400 panes of 1s"),
         ("window = { count = 0 }\naggregates = { n = \"count()\" }", "window.count: a number of records is at least 1"),
         ("window = { count = 5, slide = \"5s\" }\naggregates = { n = \"count()\" }", "window.slide: a length of time"),
         ("window = \"0s\"\naggregates = { n = \"count()\" }", "window: must be longer than nothing"),
-        ("window = { session = \"5s\" }\nearly = \"1s\"\naggregates = { n = \"count()\" }", "early: a session window has no `early`"),
-        ("window = \"global\"\nempty = \"1s\"\naggregates = { n = \"count()\" }", "empty: a global window has no `empty`"),
+        (
+            "window = { session = \"5s\" }\nearly = \"1s\"\naggregates = { n = \"count()\" }",
+            "early: a session window has no `early`",
+        ),
+        (
+            "window = \"global\"\nempty = \"1s\"\naggregates = { n = \"count()\" }",
+            "empty: a global window has no `empty`",
+        ),
         ("window = \"global\"\naggregates = { n = \"rate()\" }", "aggregates.n: a window of this form has no length"),
         ("window = \"5s\"\nearly = \"5s\"\naggregates = { n = \"count()\" }", "early: must be shorter than the window"),
-        ("window = \"5s\"\ncorrect_every = \"1s\"\naggregates = { n = \"count()\" }", "nothing is corrected without `allowed_lateness`"),
+        (
+            "window = \"5s\"\ncorrect_every = \"1s\"\naggregates = { n = \"count()\" }",
+            "nothing is corrected without `allowed_lateness`",
+        ),
         ("window = \"5s\"\naggregates = {}", "aggregates: nothing is computed"),
-        ("window = \"5s\"\naggregates = { n = \"cuont()\" }", "aggregates.n: no aggregate function `cuont` (did you mean `count`?)"),
-        ("window = \"5s\"\naggregates = { n = \"mean(valeu)\" }", "no field `valeu` in `valeu` (did you mean `value`?)"),
-        ("window = \"5s\"\naggregates = { n = \"mean(path)\" }", "aggregates.n: `path` is text, and this function needs numbers"),
-        ("window = \"5s\"\naggregates = { sensor = \"count()\" }", "`sensor` is the name of another field of the output"),
+        (
+            "window = \"5s\"\naggregates = { n = \"cuont()\" }",
+            "aggregates.n: no aggregate function `cuont` (did you mean `count`?)",
+        ),
+        (
+            "window = \"5s\"\naggregates = { n = \"mean(valeu)\" }",
+            "no field `valeu` in `valeu` (did you mean `value`?)",
+        ),
+        (
+            "window = \"5s\"\naggregates = { n = \"mean(path)\" }",
+            "aggregates.n: `path` is text, and this function needs numbers",
+        ),
+        (
+            "window = \"5s\"\naggregates = { sensor = \"count()\" }",
+            "`sensor` is the name of another field of the output",
+        ),
         ("window = \"5s\"\naggregates = { n = \"count()\" }\nlateness = \"5s\"", "unknown field `lateness`"),
     ] {
         let said = check::faults(&registry(), &config(settings), FIELDS);
@@ -363,14 +462,25 @@ fn interleaved(partitions: &[Vec<(Stamped, i64)>], seed: u64) -> String {
     while (0..3).any(|p| next[p] < partitions[p].len()) {
         let partition = random.pick(3) as usize;
         for _ in 0..random.pick(6) {
-            let Some((Stamped { record: (_, time, key, value), sequence, stamp }, _)) = partitions[partition].get(next[partition]) else { break };
+            let Some((Stamped { record: (_, time, key, value), sequence, stamp }, _)) =
+                partitions[partition].get(next[partition])
+            else {
+                break;
+            };
             next[partition] += 1;
-            write!(text, "{time} sensor=k{key} value={value}.1 status={value} path=p{value} @{partition}:{sequence}").expect("text");
+            write!(text, "{time} sensor=k{key} value={value}.1 status={value} path=p{value} @{partition}:{sequence}")
+                .expect("text");
             stamp.iter().for_each(|stamp| write!(text, " ^{stamp}").expect("text"));
             text.push('\n');
         }
         if random.pick(3) == 0 {
-            let of = |p: usize| if next[p] == partitions[p].len() { i64::MAX } else { next[p].checked_sub(1).map_or(i64::MIN, |i| partitions[p][i].1) };
+            let of = |p: usize| {
+                if next[p] == partitions[p].len() {
+                    i64::MAX
+                } else {
+                    next[p].checked_sub(1).map_or(i64::MIN, |i| partitions[p][i].1)
+                }
+            };
             writeln!(text, "-- {}", (0..3).map(of).min().expect("three").min(1_000_000)).expect("text");
         }
     }
@@ -409,8 +519,15 @@ fn naive(records: &[Stamped], size: i64, slide: i64, allowed: i64, correct: i64)
             told = below.len();
             revision += i64::from(point > end);
             let sum: i64 = below.iter().map(|r| r.record.3).sum();
-            let firing = if point > end { format!("firing=correction revision={revision}") } else { "firing=on_time revision=0".into() };
-            lines.push(format!("{} window_start={start} window_end={end} sensor=k{key} n={told} s={sum} {firing}", end - 1));
+            let firing = if point > end {
+                format!("firing=correction revision={revision}")
+            } else {
+                "firing=on_time revision=0".into()
+            };
+            lines.push(format!(
+                "{} window_start={start} window_end={end} sensor=k{key} n={told} s={sum} {firing}",
+                end - 1
+            ));
         }
     }
     lines.sort_unstable();
