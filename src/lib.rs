@@ -8,6 +8,7 @@ pub mod expression;
 pub mod fault;
 pub mod formats;
 pub mod job;
+pub mod kafka_client;
 pub mod key;
 pub mod operator;
 pub mod operators;

@@ -58,6 +58,11 @@ pub trait Feed: Send + Sync {
         None
     }
 
+    /// Whether every partition ends by itself: then none is ever taken to be silent.
+    fn is_bounded(&self) -> bool {
+        self.total().is_some()
+    }
+
     /// What is wrong with the outside world just now ("broker 10.0.0.1:9092 is away since 12:00:03, retrying"), for the
     /// live table. Empty when all is well.
     fn trouble(&self) -> Option<String> {

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["time", "batch", "schema", "key", "fault", "origin", "value"]),
     ("mathematics", &["stats", "topology", "learning"]),
-    ("contracts", &["expression", "source", "operator", "sink", "model", "registry"]),
-    ("keeping", &["formats", "log", "checkpoint", "models", "privacy"]),
+    ("seam", &["formats"]),
+    ("contracts", &["expression", "source", "operator", "sink", "model", "registry", "kafka_client"]),
+    ("keeping", &["log", "checkpoint", "models", "privacy"]),
     ("parts", PARTS),
     ("job", &["job"]),
     ("engine", &["engine"]),
@@ -41,11 +42,11 @@ const RESERVED: &[Reserved] = &[
     Reserved {
         names: &["rdkafka", "rdkafka_sys"],
         free_to: |file| {
-            ["src/sources/kafka", "src/sinks/kafka", "src/formats/kafka"]
+            ["src/sources/kafka", "src/sinks/kafka", "src/kafka_client"]
                 .iter()
                 .any(|start| file.path.starts_with(start))
         },
-        why: "only the files of Kafka's source, sink and format speak to Kafka",
+        why: "only the files of Kafka's source, sink and client speak to Kafka",
     },
     Reserved {
         names: &["arrow", "parquet", "datafusion", "serde_json", "std::io", "crate::batch", "crate::schema"],
@@ -629,10 +630,10 @@ fn reserved_names() {
     check("src/cli/run.rs", "//! R.\nfn f() -> ::timely::Config {}\n", &["2: only engine/ speaks timely"]);
     check("src/log/mod.rs", "//! L.\nuse differential_dataflow::input;\n", &["2: only engine/ speaks timely"]);
     check("benches/floor.rs", "//! F.\nuse timely::dataflow::Scope;\n", &[]);
-    for path in ["src/sources/kafka.rs", "src/sinks/kafka/shard.rs", "src/formats/kafka_login.rs"] {
+    for path in ["src/sources/kafka.rs", "src/sinks/kafka/shard.rs", "src/kafka_client.rs"] {
         check(path, "//! K.\nuse rdkafka::config::ClientConfig;\n", &[]);
     }
-    check("src/sinks/file.rs", "//! F.\nuse rdkafka::config;\n", &["2: Kafka's source, sink and format"]);
+    check("src/sinks/file.rs", "//! F.\nuse rdkafka::config;\n", &["2: Kafka's source, sink and client"]);
     let pure = "2: mathematics is pure";
     check("src/stats/mod.rs", "//! S.\nuse arrow::array::Array;\n", &[pure]);
     check("src/stats/mod.rs", "//! S.\nuse std::{cmp::Ordering, io};\n", &[pure]);

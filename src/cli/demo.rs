@@ -35,7 +35,10 @@ pub fn demo(arguments: &DemoArguments, registry: Registry) -> ExitCode {
             return ExitCode::from(WRONG);
         }
     };
-    println!("{} readings of 20 sensors, some of them faulty. What stood out, and against what:\n", show::grouped(arguments.records));
+    println!(
+        "{} readings of 20 sensors, some of them faulty. What stood out, and against what:\n",
+        show::grouped(arguments.records)
+    );
     let workers = usize::from(arguments.workers);
     match engine::start(plan, workers).and_then(|mut job| job.wait()) {
         Ok(status) => {
@@ -140,7 +143,9 @@ impl Found {
 
 fn tell(status: &engine::Status, workers: usize) {
     let mut found = std::mem::take(&mut *FOUND.lock().expect("nobody panics while telling"));
-    found.sort_by(|a, b| b.number("z").abs().total_cmp(&a.number("z").abs()).then_with(|| (a.time, &a.sensor).cmp(&(b.time, &b.sensor))));
+    found.sort_by(|a, b| {
+        b.number("z").abs().total_cmp(&a.number("z").abs()).then_with(|| (a.time, &a.sensor).cmp(&(b.time, &b.sensor)))
+    });
     for alert in found.iter().take(TOLD) {
         println!("  {}", alert.sentence());
     }
@@ -151,7 +156,15 @@ fn tell(status: &engine::Status, workers: usize) {
     let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
     let took = show::duration(status.elapsed);
     let rate = show::short(read as f64 / status.elapsed.as_secs_f64());
-    println!("\n{} of {} point at a reading that the generator had made faulty.", right, show::count(found.len(), "alert"));
-    println!("{} in {took} on {}, {rate}/s. Run it again, on any number of workers: the same bits.", show::count(read as usize, "reading"), show::count(workers, "worker"));
+    println!(
+        "\n{} of {} point at a reading that the generator had made faulty.",
+        right,
+        show::count(found.len(), "alert")
+    );
+    println!(
+        "{} in {took} on {}, {rate}/s. Run it again, on any number of workers: the same bits.",
+        show::count(read as usize, "reading"),
+        show::count(workers, "worker")
+    );
     println!("\nNext: eagre run dataflows/quickstart.toml");
 }

@@ -20,7 +20,10 @@ pub fn sentence(status: &Status) -> String {
         return format!("no window can fire yet: {} has given no record for {since}{idle}", slowest.name);
     }
     let at = show::watermark(slowest.watermark);
-    format!("the oldest open window waits for {} @{}: its watermark has stood at {at} for {since}{idle}", slowest.name, slowest.sequence)
+    format!(
+        "the oldest open window waits for {} @{}: its watermark has stood at {at} for {since}{idle}",
+        slowest.name, slowest.sequence
+    )
 }
 
 /// All partitions of all sources, the slowest first, with advice.

@@ -80,7 +80,8 @@ struct Part {
 }
 
 fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
-    let period = before.map_or(status.elapsed, |b| status.elapsed.saturating_sub(b.elapsed)).max(Duration::from_millis(1));
+    let period =
+        before.map_or(status.elapsed, |b| status.elapsed.saturating_sub(b.elapsed)).max(Duration::from_millis(1));
     let rate = |now: u64, then: u64| Some((now - then) as f64 / period.as_secs_f64());
     let busy = |now: u64, then: u64| (now - then) as f64 / period.as_nanos() as f64;
     let mut parts = Vec::new();
@@ -114,7 +115,8 @@ fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
             trouble: None,
         });
     }
-    for (i, (sink, counts)) in plan.sinks.iter().zip(&status.sinks).enumerate().filter(|(_, (sink, _))| !sink.implicit) {
+    for (i, (sink, counts)) in plan.sinks.iter().zip(&status.sinks).enumerate().filter(|(_, (sink, _))| !sink.implicit)
+    {
         let then = before.map(|b| &b.sinks[i]);
         parts.push(Part {
             name: sink.name.clone(),
@@ -133,11 +135,15 @@ fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
 
 fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status) {
     let [table, progress, footer] =
-        Layout::vertical([Constraint::Length(parts.len() as u16 + 1), Constraint::Length(1), Constraint::Length(1)]).areas(frame.area());
+        Layout::vertical([Constraint::Length(parts.len() as u16 + 1), Constraint::Length(1), Constraint::Length(1)])
+            .areas(frame.area());
     let trouble = parts.iter().find_map(|p| p.trouble.as_ref().map(|t| format!("{}: {t}", p.name)));
     let header = Row::new(HEADS).style(Style::new().add_modifier(Modifier::DIM));
     let newest = status.partitions.iter().map(|(_, s)| s.watermark).filter(|w| *w != AFTER_ALL).max();
-    frame.render_widget(Table::new(parts.iter().map(|part| row(part, newest)), WIDTHS).header(header).column_spacing(1), table);
+    frame.render_widget(
+        Table::new(parts.iter().map(|part| row(part, newest)), WIDTHS).header(header).column_spacing(1),
+        table,
+    );
     paint_progress(frame, progress, status);
     let line = match trouble {
         Some(trouble) => Line::from(trouble).fg(Color::Yellow),
@@ -181,7 +187,10 @@ fn paint_progress(frame: &mut Frame<'_>, area: Rect, status: &Status) {
             let done = (read as f64 / total as f64).clamp(0.0, 1.0);
             let left = status.elapsed.mul_f64((1.0 - done) / done.max(1e-6));
             let label = format!("{:3.0} %  {elapsed}, {} left ", done * 100.0, show::duration(left));
-            frame.render_widget(LineGauge::default().ratio(done).label(label).filled_style(Style::new().fg(Color::Cyan)), area);
+            frame.render_widget(
+                LineGauge::default().ratio(done).label(label).filled_style(Style::new().fg(Color::Cyan)),
+                area,
+            );
         }
         _ => frame.render_widget(Paragraph::new(Line::from(format!("running for {elapsed}")).dim()), area),
     }

@@ -9,6 +9,7 @@ mod live;
 mod run;
 mod show;
 
+use crate::engine;
 use crate::job::{self, Overrides};
 use crate::registry::Registry;
 use args::{Arguments, Command, GraphFormat, JobArguments};
@@ -23,6 +24,7 @@ const WRONG: u8 = 2;
 
 /// Runs the program on the arguments it was given, with these parts.
 pub fn main(registry: Registry) -> ExitCode {
+    end_with_a_worker();
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Run(run) => run::run(&run, &registry),
@@ -37,6 +39,18 @@ pub fn main(registry: Registry) -> ExitCode {
             print(&String::from_utf8_lossy(&text))
         }
     }
+}
+
+/// A panic of a worker outside of any step leaves the other workers waiting for ever: it ends the process.
+fn end_with_a_worker() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        if !engine::is_guarded() && std::thread::current().name().is_some_and(|name| name.starts_with("timely:")) {
+            #[allow(clippy::disallowed_methods, reason = "there is nobody left to end it")]
+            std::process::exit(101);
+        }
+    }));
 }
 
 /// Reads and plans the job that the arguments name; what is wrong is said on standard error.

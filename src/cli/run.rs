@@ -6,6 +6,7 @@ use super::{FAILED, WRONG, doctor, plan, show};
 use crate::engine::{self, Job, Status, wall};
 use crate::job::Plan;
 use crate::registry::Registry;
+use crate::sinks::stdout;
 use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        // `eagre run … | head`: who asked has what they wanted.
+        Err(failure) if stdout::is_closed(&failure) => ExitCode::SUCCESS,
         Err(failure) => {
             if arguments.format == StatusFormat::Json {
                 eprintln!("{}", json!({ "error": failure.message, "help": failure.help }));
@@ -95,7 +98,9 @@ fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
             eprint!("{}", doctor::report(job.plan(), &job.status()));
         }
         match (&mut live, arguments.format) {
-            (_, StatusFormat::Json) if due(&mut drawn, Duration::from_secs(1)) => eprintln!("{}", as_json(job.plan(), &job.status())),
+            (_, StatusFormat::Json) if due(&mut drawn, Duration::from_secs(1)) => {
+                eprintln!("{}", as_json(job.plan(), &job.status()))
+            }
             (Some(live), StatusFormat::Text) if due(&mut drawn, DRAW_EVERY) => live.draw(job.plan(), &job.status()),
             _ => {}
         }
@@ -127,9 +132,19 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
     let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
     let per_second = read as f64 / status.elapsed.as_secs_f64().max(1e-9);
     let (took, workers) = (show::duration(status.elapsed), show::count(workers, "worker"));
-    eprintln!("\n{}: {} in {took} on {workers} ({}/s)", plan.name, show::count(read as usize, "record"), show::short(per_second));
+    eprintln!(
+        "\n{}: {} in {took} on {workers} ({}/s)",
+        plan.name,
+        show::count(read as usize, "record"),
+        show::short(per_second)
+    );
     for (source, (counts, _)) in plan.sources.iter().zip(&status.sources) {
-        line(&source.name, "read", counts.records, &[("late at the source", counts.late), ("rejected", counts.rejected)]);
+        line(
+            &source.name,
+            "read",
+            counts.records,
+            &[("late at the source", counts.late), ("rejected", counts.rejected)],
+        );
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
         let busy = show::duration(Duration::from_nanos(counts.busy_ns.iter().sum()));
@@ -148,7 +163,8 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
 }
 
 fn line(name: &str, did: &str, records: u64, extra: &[(&str, u64)]) {
-    let extra: Vec<String> = extra.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{} {what}", show::grouped(*n))).collect();
+    let extra: Vec<String> =
+        extra.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{} {what}", show::grouped(*n))).collect();
     let text = format!("  {name:<18} {:>12} {did} {}", show::grouped(records), extra.join(", "));
     eprintln!("{}", text.trim_end().trim_end_matches(','));
 }

@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (number, text) in [(0.0, "0"), (999.4, "999"), (1_234.0, "1.23k"), (45_678.0, "45.7k"), (2_500_000.0, "2.50M")] {
+        for (number, text) in
+            [(0.0, "0"), (999.4, "999"), (1_234.0, "1.23k"), (45_678.0, "45.7k"), (2_500_000.0, "2.50M")]
+        {
             assert_eq!(short(number), text);
         }
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");

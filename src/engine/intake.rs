@@ -17,6 +17,7 @@ use crate::formats::Rows;
 use crate::job::plan::TimePolicy;
 use crate::origin::Origin;
 use crate::source::{Feed, Read, Reader};
+use crate::time::BEFORE_ALL;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -38,6 +39,8 @@ pub struct Polled {
     pub batch: Option<Batch>,
     /// What could not be taken.
     pub rejected: Option<Batch>,
+    /// How many of the records are older than their stamp.
+    pub late: usize,
     /// Where the partition stands behind them.
     pub mark: Mark,
 }
@@ -64,14 +67,12 @@ pub struct Lane {
     pub partitions: Vec<Partition>,
 }
 
-/// A partition that is to be opened.
-pub struct Found {
-    /// Its number.
-    pub origin: Origin,
-    /// Its name within the source.
-    pub name: String,
-    /// What stamps its records.
-    pub stamper: Stamper,
+/// News of a partition.
+pub enum Found {
+    /// It is there and will be opened: until then no watermark may rise past what it may hold.
+    Announced(Origin),
+    /// It is to be opened: its number, its name within the source, and what stamps its records.
+    Open(Origin, String, Stamper),
 }
 
 /// An open partition.
@@ -84,7 +85,8 @@ pub struct Partition {
     at_end: bool,
     closed: bool,
     look_again: Option<Instant>,
-    spoke: Instant,
+    /// Since when the reader has had nothing to give.
+    quiet: Option<Instant>,
     progress: u64,
 }
 
@@ -126,7 +128,10 @@ impl Turn<'_> {
         let begun = wall::now();
         let found = std::mem::take(&mut *lane.found.lock().expect("nobody panics while adding a partition"));
         for found in found {
-            lane.partitions.push(self.open(lane, found)?);
+            match found {
+                Found::Announced(origin) => self.announce(lane, origin),
+                Found::Open(origin, name, stamper) => lane.partitions.push(self.open(lane, origin, &name, stamper)?),
+            }
         }
         let mut partitions = std::mem::take(&mut lane.partitions);
         let mut worked = false;
@@ -149,18 +154,28 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn open(&self, lane: &Lane, found: Found) -> Result<Partition, Failure> {
-        let reader = lane.feed.open(&found.name, None, self.wake.clone())?;
+    /// Tells all steps of a partition that will be opened. Waits where there is no room: it happens once.
+    fn announce(&self, lane: &Lane, origin: Origin) {
+        let mark = Mark { source: lane.source as u16, origin, watermark: BEFORE_ALL };
+        let polled = Polled { batch: None, rejected: None, late: 0, mark };
+        self.shared.metrics.sources[lane.source].queue.fetch_add(1, Relaxed);
+        // A source that is gone needs no telling.
+        let _ = lane.sender.as_ref().map(|sender| sender.send(polled));
+        let _ = lane.activator.activate();
+    }
+
+    fn open(&self, lane: &Lane, origin: Origin, name: &str, stamper: Stamper) -> Result<Partition, Failure> {
+        let reader = lane.feed.open(name, None, self.wake.clone())?;
         Ok(Partition {
-            origin: found.origin,
+            origin,
             reader,
-            stamper: found.stamper,
+            stamper,
             decoding: VecDeque::new(),
             outbox: VecDeque::new(),
             at_end: false,
             closed: false,
             look_again: None,
-            spoke: wall::now(),
+            quiet: None,
             progress: 0,
         })
     }
@@ -179,7 +194,7 @@ impl Turn<'_> {
             partition.stamper.end();
             partition.closed = true;
             self.shared.partitions.end(partition.origin);
-            self.post(lane, partition, None, None);
+            self.post(lane, partition, None, None, 0);
             self.send(lane, partition);
             worked = true;
         }
@@ -207,6 +222,9 @@ impl Turn<'_> {
             .progress
             .fetch_add(progress.saturating_sub(partition.progress), Relaxed);
         partition.progress = progress;
+        if matches!(read, Read::Rows(_) | Read::Frames(_)) {
+            partition.quiet = None;
+        }
         match read {
             Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(Box::new(rows))),
             Read::Frames(frames) => {
@@ -226,8 +244,9 @@ impl Turn<'_> {
 
     /// A partition that has been silent for long no longer holds the others back.
     fn grow_quiet(&mut self, lane: &Lane, partition: &mut Partition) {
-        let Some(idle_after) = lane.policy.idle_after else { return };
-        if partition.spoke.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
+        let since = *partition.quiet.get_or_insert_with(wall::now);
+        let Some(idle_after) = lane.policy.idle_after.filter(|_| !lane.feed.is_bounded()) else { return };
+        if since.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
             return;
         }
         let before = partition.stamper.watermark();
@@ -236,7 +255,7 @@ impl Turn<'_> {
         let reached = self.shared.partitions.reached(lane.source);
         if partition.stamper.raise(reached) > before {
             self.shared.partitions.idle(partition.origin, partition.stamper.watermark());
-            self.post(lane, partition, None, None);
+            self.post(lane, partition, None, None, 0);
             self.send(lane, partition);
         }
     }
@@ -251,28 +270,32 @@ impl Turn<'_> {
             }
             Some(Ok(rows)) => rows,
         };
-        partition.spoke = wall::now();
         self.give(lane, partition, rows);
         true
     }
 
     fn give(&mut self, lane: &Lane, partition: &mut Partition, rows: Rows) {
-        let (records, bad) = (rows.times.len() as u64, rows.bad.len() as u64);
+        let records = rows.times.len() as u64;
         let last = rows.sequences.last().copied();
         let stamped = partition.stamper.stamp(rows, wall::time_of_day(), &self.shared.origins);
         self.shared.partitions.advance(partition.origin, partition.stamper.watermark(), last, records);
-        let metrics = &self.shared.metrics.sources[lane.source];
-        metrics.records.fetch_add(records, Relaxed);
-        metrics.batches.fetch_add(1, Relaxed);
-        metrics.late.fetch_add(stamped.late as u64, Relaxed);
-        metrics.rejected.fetch_add(stamped.rejected.as_ref().map_or(bad, |b| b.len() as u64), Relaxed);
-        self.post(lane, partition, stamped.batch, stamped.rejected);
+        self.post(lane, partition, stamped.batch, stamped.rejected, stamped.late);
     }
 
-    fn post(&self, lane: &Lane, partition: &mut Partition, batch: Option<Batch>, rejected: Option<Batch>) {
+    fn post(&self, lane: &Lane, partition: &mut Partition, batch: Option<Batch>, rejected: Option<Batch>, late: usize) {
         let mark =
             Mark { source: lane.source as u16, origin: partition.origin, watermark: partition.stamper.watermark() };
-        partition.outbox.push_back(Polled { batch, rejected, mark });
+        partition.outbox.push_back(Polled { batch, rejected, late, mark });
+    }
+
+    /// Counts what has been sent: only that will be worked off.
+    fn count(&self, lane: &Lane, records: usize, rejected: usize, late: usize) {
+        let metrics = &self.shared.metrics.sources[lane.source];
+        metrics.queue.fetch_add(1, Relaxed);
+        metrics.batches.fetch_add(1, Relaxed);
+        metrics.records.fetch_add(records as u64, Relaxed);
+        metrics.rejected.fetch_add(rejected as u64, Relaxed);
+        metrics.late.fetch_add(late as u64, Relaxed);
     }
 
     /// Sends what there is room for.
@@ -280,10 +303,12 @@ impl Turn<'_> {
         let Some(sender) = &lane.sender else { return false };
         let mut sent = false;
         while let Some(polled) = partition.outbox.pop_front() {
+            let [records, rejected] = [&polled.batch, &polled.rejected].map(|b| b.as_ref().map_or(0, Batch::len));
+            let late = polled.late;
             match sender.try_send(polled) {
                 Ok(()) => {
                     sent = true;
-                    self.shared.metrics.sources[lane.source].queue.fetch_add(1, Relaxed);
+                    self.count(lane, records, rejected, late);
                 }
                 Err(TrySendError::Full(polled)) => {
                     partition.outbox.push_front(polled);

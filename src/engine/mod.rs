@@ -24,5 +24,6 @@ mod stamp;
 mod start;
 pub mod wall;
 
+pub use mount::is_guarded;
 pub use partitions::Standing;
 pub use start::{Job, Status, start};

@@ -14,7 +14,8 @@ use crate::job::plan::EngineSettings;
 use crate::operator::{Outputs, Ports};
 use crate::origin::Origin;
 use crate::sink::Writer;
-use crate::time::EventTime;
+use crate::time::{BEFORE_ALL, EventTime};
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -39,6 +40,7 @@ pub type Stream<'s> = StreamVec<'s, Epoch, Parcel>;
 pub type Marks<'s> = StreamVec<'s, Epoch, Mark>;
 
 type Out = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Parcel>>>;
+type MarksOut = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Mark>>>;
 
 /// What all operators of a worker have at hand.
 #[derive(Clone)]
@@ -85,7 +87,7 @@ pub fn source<'s>(
     let (rejected, rejected_stream) = builder.new_output();
     let (marks, marks_stream) = builder.new_output();
     let mut ports = [Out::from(out), Out::from(rejected)];
-    let mut marks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Mark>>>::from(marks);
+    let mut marks = MarksOut::from(marks);
     let (shared, probe, settings) = (mounting.shared.clone(), mounting.probe.clone(), mounting.settings.clone());
     builder.build(move |caps| {
         let mut epoch = OpenEpoch::new(caps, number);
@@ -95,7 +97,7 @@ pub fn source<'s>(
                     return epoch.abandon();
                 }
                 if shared.epoch() > epoch.number() {
-                    epoch.close(shared.epoch(), &mut marks);
+                    epoch.close(shared.epoch(), &mut marks, &shared);
                 }
                 if epoch.number() >= settings.epochs_ahead_max
                     && probe.less_equal(&(epoch.number() - settings.epochs_ahead_max))
@@ -110,7 +112,7 @@ pub fn source<'s>(
                         }
                         epoch.give(polled, &mut ports);
                         if epoch.records >= settings.epoch_records_max {
-                            epoch.close(shared.end_epoch(epoch.number()), &mut marks);
+                            epoch.close(shared.end_epoch(epoch.number()), &mut marks, &shared);
                         }
                     }
                     Err(TryRecvError::Empty) => {
@@ -119,9 +121,9 @@ pub fn source<'s>(
                         if !left.is_zero() {
                             return again.activate_after(left);
                         }
-                        epoch.close(shared.end_epoch(epoch.number()), &mut marks);
+                        epoch.close(shared.end_epoch(epoch.number()), &mut marks, &shared);
                     }
-                    Err(TryRecvError::Disconnected) => return epoch.finish(&mut marks),
+                    Err(TryRecvError::Disconnected) => return epoch.finish(&mut marks, &shared),
                 }
             }
         }
@@ -173,9 +175,12 @@ impl OpenEpoch {
     }
 
     /// Says where the partitions stand, and goes on to a later epoch.
-    fn close(&mut self, next: Epoch, marks: &mut OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Mark>>>) {
+    fn close(&mut self, next: Epoch, marks: &mut MarksOut, shared: &Shared) {
         let Some(caps) = &mut self.caps else { return };
         let source = self.source;
+        for (origin, _) in self.watermarks.iter().filter(|(_, watermark)| **watermark == BEFORE_ALL) {
+            shared.announced(*origin, self.number);
+        }
         let said = std::mem::take(&mut self.watermarks).into_iter().map(|(origin, watermark)| Mark {
             source,
             origin,
@@ -186,8 +191,8 @@ impl OpenEpoch {
         (self.number, self.records, self.begun) = (next, 0, None);
     }
 
-    fn finish(&mut self, marks: &mut OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Mark>>>) {
-        self.close(self.number + 1, marks);
+    fn finish(&mut self, marks: &mut MarksOut, shared: &Shared) {
+        self.close(self.number + 1, marks, shared);
         self.caps = None;
     }
 
@@ -448,9 +453,21 @@ pub fn concatenate<'s>(mounting: &Mounting<'s>, mut streams: Vec<Stream<'s>>) ->
     }
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread is caught and becomes the failure that ends the job.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
 /// Calls what may panic; a panic becomes the failure that ends the job, with the step's name.
 fn guard(shared: &Shared, step: &str, call: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+    GUARDED.set(true);
+    let called = catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(false);
+    if let Err(panic) = called {
         let said =
             panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
         let said = said.unwrap_or_else(|| "no message".into());

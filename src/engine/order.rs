@@ -35,16 +35,23 @@ impl Order {
     /// Gives out, sorted, the rows whose point is before the watermark: one batch for each run of rows of one input.
     /// O(n log n) in the rows given out, O(n) in those of batches that are split.
     pub fn release(&mut self, watermark: EventTime) -> Vec<(usize, Batch)> {
-        let ready: Vec<Waiting> = self.waiting.extract_if(.., |w| w.from < watermark).collect();
-        let mut places: Vec<Place> = Vec::with_capacity(ready.iter().map(|w| w.batch.len()).sum());
-        for (number, waiting) in ready.iter().enumerate() {
-            let kept = self.gather(waiting, number as u32, watermark, &mut places);
-            if !kept.is_empty() {
-                let batch = waiting.batch.take(&kept);
-                let from = (0..batch.len()).map(|row| point(&batch, row)).min().expect("some rows were kept");
-                self.waiting.push(Waiting { input: waiting.input, batch, from });
+        let mut ready: Vec<Batch> = Vec::new();
+        let mut places: Vec<Place> = Vec::new();
+        self.waiting.retain_mut(|waiting| {
+            if waiting.from >= watermark {
+                return true;
             }
-        }
+            // What must stay keeps its place among the batches: rows that are equal in all else keep their order.
+            let kept = gather(waiting, ready.len() as u32, watermark, &mut places);
+            let whole = waiting.batch.clone();
+            if !kept.is_empty() {
+                waiting.batch = whole.take(&kept);
+                waiting.from =
+                    (0..kept.len()).map(|row| point(&waiting.batch, row)).min().expect("some rows were kept");
+            }
+            ready.push(whole);
+            !kept.is_empty()
+        });
         places.sort_unstable();
         places.chunk_by(|a, b| a.4 == b.4).map(|run| (run[0].4, interleave(&ready, run))).collect()
     }
@@ -58,40 +65,40 @@ impl Order {
     pub fn waiting(&self) -> impl Iterator<Item = (usize, &Batch)> {
         self.waiting.iter().map(|w| (w.input, &w.batch))
     }
+}
 
-    /// Notes the places of the rows that may go; gives the rows that must stay.
-    fn gather(&self, waiting: &Waiting, number: u32, watermark: EventTime, places: &mut Vec<Place>) -> Vec<u32> {
-        let Waiting { input, batch, .. } = waiting;
-        let (times, origins, sequences) = (batch.times(), batch.origins(), batch.sequences());
-        let mut kept = Vec::new();
-        for row in 0..batch.len() {
-            let point = point(batch, row);
-            if point < watermark {
-                places.push((point, times[row], origins[row], sequences[row], *input, number, row as u32));
-            } else {
-                kept.push(row as u32);
-            }
+/// Notes the places of the rows that may go; gives the rows that must stay.
+fn gather(waiting: &Waiting, number: u32, watermark: EventTime, places: &mut Vec<Place>) -> Vec<u32> {
+    let Waiting { input, batch, .. } = waiting;
+    let (times, origins, sequences) = (batch.times(), batch.origins(), batch.sequences());
+    let mut kept = Vec::new();
+    for row in 0..batch.len() {
+        let point = point(batch, row);
+        if point < watermark {
+            places.push((point, times[row], origins[row], sequences[row], *input, number, row as u32));
+        } else {
+            kept.push(row as u32);
         }
-        kept
     }
+    kept
 }
 
 fn point(batch: &Batch, row: usize) -> EventTime {
     batch.stamp(row).unwrap_or(EventTime::MIN).max(batch.times()[row])
 }
 
-fn interleave(ready: &[Waiting], run: &[Place]) -> Batch {
-    let first = &ready[run[0].5 as usize].batch;
+fn interleave(ready: &[Batch], run: &[Place]) -> Batch {
+    let first = &ready[run[0].5 as usize];
     let one = run.iter().all(|place| place.5 == run[0].5);
     if one {
         let in_place = run.len() == first.len() && run.iter().enumerate().all(|(i, place)| place.6 as usize == i);
         let rows = || run.iter().map(|place| place.6).collect::<Vec<_>>();
         return if in_place { first.clone() } else { first.take(&rows()) };
     }
-    let records: Vec<&RecordBatch> = ready.iter().map(|w| w.batch.records()).collect();
+    let records: Vec<&RecordBatch> = ready.iter().map(Batch::records).collect();
     let indices: Vec<(usize, usize)> = run.iter().map(|place| (place.5 as usize, place.6 as usize)).collect();
     let batch = Batch::from_records(interleave_record_batch(&records, &indices).expect("batches of one schema"));
-    let keys: Option<Vec<&Keys>> = ready.iter().map(|w| w.batch.keys()).collect();
+    let keys: Option<Vec<&Keys>> = ready.iter().map(Batch::keys).collect();
     match keys {
         Some(keys) => batch.with_keys(Keys::interleave(&keys, &indices)),
         None => batch,
@@ -133,5 +140,18 @@ mod tests {
             assert_eq!(order.len(), 2);
             assert_eq!(released(&mut order, EventTime::MAX), [(3, 0, 3), (9, 0, 2)]);
         }
+    }
+
+    #[test]
+    fn equal_rows_keep_the_order_they_came_in() {
+        let mut order = Order::default();
+        let twice = |value: i64| batch(&[(5, 0, 0, None), (1 + value, 0, 9, None)]);
+        order.push(0, twice(0));
+        order.push(0, twice(1));
+        let keys =
+            |batches: Vec<(usize, Batch)>| batches.iter().map(|(_, b)| b.sequences().to_vec()).collect::<Vec<_>>();
+        assert_eq!(keys(order.release(2)), [[9]]);
+        let waiting: Vec<i64> = order.waiting().flat_map(|(_, b)| b.times().to_vec()).collect();
+        assert_eq!(waiting, [5, 5, 2], "the kept row of the first batch is still before those of the second");
     }
 }

@@ -53,7 +53,7 @@ mod tests {
         let schema = Schema::new([Field::new("a", Kind::Text)]);
         let head = Head { times: vec![1, 2], origins: vec![0, 3], sequences: vec![5, 6], stamps: vec![None, Some(9)] };
         let column: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
-        let keys = Keys::of(&[column.clone()], 2);
+        let keys = Keys::of(std::slice::from_ref(&column), 2);
         let parcel = Parcel { to: 1, batch: Batch::new(&schema, head, vec![column]).with_keys(keys) };
         let bytes = postcard::to_stdvec(&parcel).expect("written");
         let back: Parcel = postcard::from_bytes(&bytes).expect("read");

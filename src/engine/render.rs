@@ -157,7 +157,7 @@ fn ordering(plan: &Plan, step: &StepPlan) -> Ordering {
     if asked == Ordering::None && (scattered || shares_a_source(plan, step)) { Ordering::Merge } else { asked }
 }
 
-/// Whether records of one origin may be on several workers at this port, or come to it by several ways.
+/// Whether records of one origin may be on several workers at this port.
 fn scattered(plan: &Plan, port: Port) -> bool {
     let Node::Step(i) = port.node else { return false };
     let step = &plan.steps[i];
@@ -165,7 +165,7 @@ fn scattered(plan: &Plan, port: Port) -> bool {
         // What a keyed step derives has the step and key group as its origin; what it passes on, rejects or finds late does not.
         return port.output != Output::Out || step.planned.passes;
     }
-    ordering(plan, step) == Ordering::None && step.inputs.iter().any(|port| scattered(plan, *port))
+    step.inputs.iter().any(|port| scattered(plan, *port))
 }
 
 fn shares_a_source(plan: &Plan, step: &StepPlan) -> bool {

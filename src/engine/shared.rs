@@ -3,7 +3,8 @@
 use super::metrics::Metrics;
 use super::partitions::Partitions;
 use crate::fault::Failure;
-use crate::origin::Origins;
+use crate::origin::{Origin, Origins};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
@@ -20,6 +21,8 @@ pub struct Shared {
     epoch: AtomicU64,
     stopping: AtomicBool,
     failure: Mutex<Option<Failure>>,
+    /// In which epoch each partition that was found while the job runs was announced.
+    announced: Mutex<BTreeMap<Origin, u64>>,
     sources: Mutex<Vec<SyncActivator>>,
     threads: Mutex<Vec<Thread>>,
 }
@@ -34,6 +37,7 @@ impl Shared {
             epoch: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             failure: Mutex::default(),
+            announced: Mutex::default(),
             sources: Mutex::default(),
             threads: Mutex::default(),
         }
@@ -60,7 +64,7 @@ impl Shared {
     /// Stops reading; what was read is worked off.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        lock(&self.threads).iter().for_each(Thread::unpark);
+        self.wake_threads();
         self.wake_sources();
     }
 
@@ -80,6 +84,16 @@ impl Shared {
         self.stopping() && lock(&self.failure).is_some()
     }
 
+    /// Notes the epoch in which a partition was announced to all steps.
+    pub fn announced(&self, origin: Origin, epoch: u64) {
+        lock(&self.announced).entry(origin).or_insert(epoch);
+    }
+
+    /// The epoch in which a partition was announced, once it has been.
+    pub fn announcement(&self, origin: Origin) -> Option<u64> {
+        lock(&self.announced).get(&origin).copied()
+    }
+
     /// Adds a source operator, to be woken when an epoch ends.
     pub fn add_source(&self, source: SyncActivator) {
         lock(&self.sources).push(source);
@@ -88,6 +102,11 @@ impl Shared {
     /// Adds a thread, to be woken when the job stops.
     pub fn add_thread(&self, thread: Thread) {
         lock(&self.threads).push(thread);
+    }
+
+    /// Wakes the threads that read.
+    pub fn wake_threads(&self) {
+        lock(&self.threads).iter().for_each(Thread::unpark);
     }
 
     fn wake_sources(&self) {

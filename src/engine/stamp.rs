@@ -92,7 +92,8 @@ impl Stamper {
 
     /// The time of a record that has none of its own.
     fn seen(&self) -> EventTime {
-        if self.newest == BEFORE_ALL { 0 } else { self.newest }
+        let seen = self.newest.max(self.watermark);
+        if seen == BEFORE_ALL { 0 } else { seen }
     }
 
     fn batch(&self, rows: Rows, stamps: Vec<Option<EventTime>>, ahead: &[usize]) -> Option<Batch> {

@@ -14,8 +14,11 @@ use crate::job::plan::Plan;
 use crate::origin::{Origin, Origins};
 use crate::sink::{Shards, Writer};
 use crate::source::Feed;
-use crate::time::BEFORE_ALL;
+use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -51,6 +54,9 @@ pub struct OpenSource {
     /// For each worker, the partitions that it is to open.
     pub found: Vec<Arc<Mutex<Vec<Found>>>>,
 }
+
+/// The writers of one worker: for each sink, one or none.
+type Writers = Vec<Option<Box<dyn Writer>>>;
 
 /// How a job stands: everything that is counted, at one moment.
 #[derive(Clone, Debug)]
@@ -148,6 +154,14 @@ impl Job {
     }
 }
 
+impl OpenSource {
+    /// Tells the worker that a partition belongs to.
+    fn tell(&self, origin: Origin, found: Found) {
+        let worker = &self.found[origin as usize % self.found.len()];
+        worker.lock().expect("nobody panics while adding a partition").push(found);
+    }
+}
+
 impl Start {
     /// The partitions of these sources that are known now.
     pub fn origins_of(&self, sources: &BTreeSet<usize>) -> Vec<Origin> {
@@ -162,33 +176,66 @@ impl Start {
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
         let decoders = feed.decoder().map(Decoders::new);
         let open = OpenSource { feed, decoders, found };
-        for name in open.feed.partitions().map_err(doing)? {
-            self.add(i, &open, name, BEFORE_ALL);
+        let names = first_partitions(&plan.name, &open.feed).map_err(doing)?;
+        for (name, shown) in self.named(i, names) {
+            if let Some(origin) = self.add(i, &shown) {
+                self.open_partition(i, &open, origin, name, BEFORE_ALL);
+            }
         }
         Ok(open)
     }
 
-    /// Gives a partition that is not known yet its number and its worker.
-    fn add(&self, i: usize, open: &OpenSource, name: String, watermark: i64) {
-        let plan = &self.plan.sources[i];
-        let shown = show(&plan.name, &name);
+    /// All partitions of a source, each with the name that people read.
+    fn named(&self, i: usize, names: Vec<String>) -> Vec<(String, String)> {
+        let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
+        let named = |name: String| {
+            let shown = show(&self.plan.sources[i].name, &name, alone);
+            (name, shown)
+        };
+        names.into_iter().map(named).collect()
+    }
+
+    /// Gives a partition that is not known yet its number.
+    fn add(&self, i: usize, shown: &str) -> Option<Origin> {
         if self.shared.partitions.all().iter().any(|(_, standing)| standing.name == shown) {
-            return;
+            return None;
         }
-        let origin = self.shared.origins.assign(&shown);
-        self.shared.partitions.add(i, origin, &shown, watermark);
+        let origin = self.shared.origins.assign(shown);
+        self.shared.partitions.add(i, origin, shown, BEFORE_ALL);
+        Some(origin)
+    }
+
+    fn open_partition(&self, i: usize, open: &OpenSource, origin: Origin, name: String, watermark: EventTime) {
+        let plan = &self.plan.sources[i];
         let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), plan.time.clone(), watermark);
-        let worker = origin as usize % open.found.len();
-        open.found[worker].lock().expect("nobody panics while adding a partition").push(Found {
-            origin,
-            name,
-            stamper,
-        });
+        open.tell(origin, Found::Open(origin, name, stamper));
+    }
+
+    /// Opens a partition that was found while the job runs. Every step is told of it first, and takes no watermark past
+    /// it; when all have heard, it begins at the watermark that the steps have come to, so that no window that has
+    /// fired can get a record that would have been on time.
+    fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
+        let Some(origin) = self.add(i, shown) else { return };
+        open.tell(origin, Found::Announced(origin));
+        self.shared.wake_threads();
+        let steps =
+            || self.plan.steps.iter().zip(&self.shared.metrics.steps).filter(|(step, _)| step.sources.contains(&i));
+        let heard = |epoch: u64| steps().all(|(_, counts)| read_step(counts).epoch > epoch);
+        while !self.shared.announcement(origin).is_some_and(heard) {
+            if self.shared.stopping() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let reached =
+            steps().map(|(_, counts)| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
+        self.open_partition(i, open, origin, name, reached.max().unwrap_or(BEFORE_ALL));
+        self.shared.wake_threads();
     }
 
     /// The writers of each worker, for each sink.
-    fn open_sinks(&self, workers: usize) -> Result<Vec<Vec<Option<Box<dyn Writer>>>>, Failure> {
-        let mut all: Vec<Vec<Option<Box<dyn Writer>>>> = (0..workers).map(|_| Vec::new()).collect();
+    fn open_sinks(&self, workers: usize) -> Result<Vec<Writers>, Failure> {
+        let mut all: Vec<Writers> = (0..workers).map(|_| Vec::new()).collect();
         for plan in &self.plan.sinks {
             for (worker, writers) in all.iter_mut().enumerate() {
                 let shard = match plan.sink.shards() {
@@ -204,16 +251,45 @@ impl Start {
     }
 }
 
-/// A partition's name with its source's before it: `readings[3]` for Kafka, `readings:data/a.jsonl` for files.
-fn show(source: &str, partition: &str) -> String {
-    match partition.rfind('[') {
-        Some(at) if partition.ends_with(']') => format!("{source}{}", &partition[at..]),
+/// How long the first partitions may take before it is said what they wait for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The partitions that a source begins with. Brokers that are away are waited for: what is wrong is said meanwhile.
+fn first_partitions(source: &str, feed: &Arc<dyn Feed>) -> Result<Vec<String>, Failure> {
+    let (tell, told) = mpsc::channel();
+    let asked = feed.clone();
+    let ask = move || tell.send(asked.partitions());
+    Builder::new().name("eagre:discover".into()).spawn(ask).expect("a thread can be started");
+    let mut said = None;
+    loop {
+        match told.recv_timeout(PATIENCE) {
+            Ok(found) => return found,
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("looking for its partitions panicked")),
+            Err(RecvTimeoutError::Timeout) => {
+                let trouble = feed.trouble().filter(|trouble| said.as_ref() != Some(trouble));
+                trouble.iter().for_each(|trouble| eprintln!("source `{source}`: {trouble}"));
+                said = trouble.or(said);
+            }
+        }
+    }
+}
+
+/// What comes before the number of a partition, if it has one: the topic of `readings[3]`.
+fn topic(partition: &str) -> Option<&str> {
+    partition.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map(|(topic, _)| topic)
+}
+
+/// A partition's name with its source's before it: `readings[3]` for a single topic of Kafka, `readings:topic[3]` where
+/// there are several, `readings:data/a.jsonl` for files.
+fn show(source: &str, partition: &str, alone: bool) -> String {
+    match topic(partition) {
+        Some(topic) if alone => format!("{source}{}", &partition[topic.len()..]),
         _ => format!("{source}:{partition}"),
     }
 }
 
 /// Builds the plan on a worker and steps it to its end.
-fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Vec<Option<Box<dyn Writer>>>) {
+fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Writers) {
     let rendered = worker.dataflow(|scope| {
         let mounting = Mounting {
             scope,
@@ -244,7 +320,11 @@ fn spawn_reader(
     reader: &Arc<std::sync::OnceLock<std::thread::Thread>>,
 ) {
     let shared = start.shared.clone();
-    let read = move || intake::read(lanes, &pool, &shared);
+    let read = move || {
+        if catch_unwind(AssertUnwindSafe(|| intake::read(lanes, &pool, &shared))).is_err() {
+            shared.fail(Failure::new("a source panicked while it was read; its message is above"));
+        }
+    };
     let thread = Builder::new().name(format!("eagre:read-{worker}")).spawn(read).expect("a thread can be started");
     start.shared.add_thread(thread.thread().clone());
     let _ = reader.set(thread.thread().clone());
@@ -260,8 +340,7 @@ fn discover(start: &Arc<Start>) {
                 std::thread::park_timeout(every);
                 let open = &start.sources[i];
                 if let Ok(names) = open.feed.partitions() {
-                    let reached = start.shared.partitions.reached(i);
-                    names.into_iter().for_each(|name| start.add(i, open, name, reached));
+                    start.named(i, names).into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown));
                 }
             }
         };

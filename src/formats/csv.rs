@@ -2,9 +2,9 @@
 //!
 //! The rules of typing are those of [`super::table`]. Beyond them:
 //!
-//! - **A frame begins with the header line**, which names the columns, and is whole records behind it: its reader puts the
-//!   header in front of every frame, so that each can be decoded on its own.
-//! - **A quoted cell** may hold delimiters, line breaks, and quotes written twice. A quote opens a cell only at its very
+//! - **A frame begins with the header line**, which names the columns, and is whole records behind it: its reader puts
+//!   the header in front of every frame, so that each can be decoded on its own.
+//! - **A quoted cell** may hold delimiters, line breaks, and quotes written twice. A quote opens a cell only at its
 //!   beginning; elsewhere it is a character like any other. Text behind the closing quote rejects the record.
 //! - **An empty cell** is null; a quoted empty cell is empty text, or null where the field is not text.
 //! - **Numbers and truths** may have spaces around them; text keeps its own. `true` and `false` in any case.
@@ -85,7 +85,7 @@ impl Decoder for CsvDecoder {
     }
 }
 
-/// Whether a header line names all wanted columns once; the error says which one it does not, and the nearest that it has.
+/// Whether a header line names all wanted columns once; the error says which it does not, and the nearest it has.
 pub fn check_header(line: &[u8], delimiter: u8, wanted: &Wanted) -> Result<(), String> {
     let text = std::str::from_utf8(without_end(line)).map_err(|_| format!("header: {}", not_utf8(line)))?;
     let names: Result<Vec<Cow<'_, str>>, String> =

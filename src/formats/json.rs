@@ -4,13 +4,13 @@
 //! rules of typing are those of [`super::table`]. Beyond them:
 //!
 //! - **Text** is UTF-8, checked once a frame; where that fails, each record is checked, and only bad ones are rejected.
-//! - **A record** is one JSON object. Anything else, and anything behind it, rejects the record. So do `NaN` and `Infinity`,
-//!   which JSON does not have, and numbers too large for a float.
+//! - **A record** is one JSON object. Anything else, and anything behind it, rejects the record. So do `NaN` and
+//!   `Infinity`, which JSON does not have, and numbers too large for a float.
 //! - **Numbers** are read to the nearest float, to the last bit.
-//! - **An array or object** in a wanted field rejects the record, however deep it is; in other fields it is skipped, and
-//!   neither way uses stack: nesting 10,000 deep does no harm.
-//! - **Empty lines** are no records; a line may end with `\r\n`. An empty message is a record that is not JSON; a message
-//!   without a payload (a tombstone) is rejected with that reason.
+//! - **An array or object** in a wanted field rejects the record, however deep it is; in other fields it is skipped,
+//!   and neither way uses stack: nesting 10,000 deep does no harm.
+//! - **Empty lines** are no records; a line may end with `\r\n`. An empty message is a record that is not JSON; a
+//!   message without a payload (a tombstone) is rejected with that reason.
 //!
 //! A reason ends with the column where the reading stopped, counted in bytes from 1.
 

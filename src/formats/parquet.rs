@@ -3,7 +3,8 @@
 //! - A field of a file is of the kind that holds its Arrow type ([`Kind::of`]); columns that no kind holds (lists,
 //!   structures, bytes) are not offered.
 //! - The job may say how a field is written: an int as a float, an int as a time in a unit, text as a time.
-//! - A row is rejected where a value does not fit its kind (an unsigned integer beyond 63 bits) or the event time is null.
+//! - A row is rejected where a value does not fit its kind (an unsigned integer beyond 63 bits) or the event time is
+//!   null.
 //! - A row's sequence is its number in the file.
 
 use crate::fault::{self, Failure};
@@ -34,8 +35,8 @@ pub struct RowGroups {
 }
 
 impl RowGroups {
-    /// Opens a file at row number `from`; gives up to `batch` rows at a time. The error says which field is not there or
-    /// of which kind it is, or why the file is no Parquet.
+    /// Opens a file at row number `from`; gives up to `batch` rows at a time. The error says which field is not there
+    /// or of which kind it is, or why the file is no Parquet.
     pub fn open(file: File, wanted: Wanted, from: i64, batch: usize) -> Result<RowGroups, Failure> {
         let builder = open(file)?;
         let rows = builder.metadata().file_metadata().num_rows();
@@ -150,8 +151,8 @@ fn split(
         return Ok(Rows { columns, times: times.values().to_vec(), sequences, bad: Vec::new() });
     }
     let keep: BooleanArray = misfits.iter().map(|m| Some(m.is_none())).collect();
-    let mut rows = Rows::default();
-    rows.columns = columns.iter().map(|c| compute::filter(c, &keep)).collect::<Result<_, _>>()?;
+    let columns = columns.iter().map(|c| compute::filter(c, &keep)).collect::<Result<_, _>>()?;
+    let mut rows = Rows { columns, ..Rows::default() };
     for (row, misfit) in misfits.into_iter().enumerate() {
         let sequence = first + row as i64;
         match misfit {

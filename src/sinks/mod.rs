@@ -1,11 +1,15 @@
 //! The sinks that come with Eagre: one file or folder each, and a line in the list.
 
 pub mod file;
+pub mod kafka;
 pub mod stdout;
 
 use crate::registry::Registry;
 
 /// The registry with every sink of this room.
 pub fn standard(registry: Registry) -> Registry {
-    registry.sink::<stdout::Stdout>(include_str!("stdout.rs")).sink::<file::FileSink>(include_str!("file.rs"))
+    registry
+        .sink::<stdout::Stdout>(include_str!("stdout.rs"))
+        .sink::<file::FileSink>(include_str!("file.rs"))
+        .sink::<kafka::KafkaSink>(include_str!("kafka.rs"))
 }

@@ -1,3 +1,5 @@
+//! # file
+//!
 //! Reads records from files: JSON lines, CSV or Parquet.
 //!
 //! ```toml
@@ -8,31 +10,31 @@
 //! event_time = "ts"
 //! ```
 //!
-//! # Partitions
+//! ## Partitions
 //!
 //! Each file is a partition, named by its path, in order of name. Its records are read in the file's order; their
 //! sequence is the position of their first byte in the file (decompressed), or the row's number in Parquet.
 //!
-//! # Settings
+//! ## Settings
 //!
 //! - `path`: a file, a pattern, `-` for standard input, or a list of these.
-//! - `format`: `json` (one object a line), `csv` or `parquet`. By default what the file's ending says: `.json`, `.jsonl`,
-//!   `.ndjson`, `.csv`, `.tsv`, `.parquet`; `.gz` or `.zst` may follow.
+//! - `format`: `json` (one object a line), `csv` or `parquet`. By default what the file's ending says: `.json`,
+//!   `.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`; `.gz` or `.zst` may follow.
 //! - `fields`: the fields and what they are. Required for JSON and CSV; without it Parquet offers all columns it can.
 //! - `event_time`: the field that says when a record happened; one of kind time.
 //! - `compression`: `none`, `gzip`, `zstd`, or `auto` (by default), which goes by the ending.
-//! - `follow`: when true, goes on reading lines that are appended to plain files, and files that appear under a pattern. A
-//!   line is read once its line break is there. A file that is cut, replaced or removed is not read on, and that is said;
-//!   let a new file have a new name. Compressed files and Parquet are taken to be whole when they appear.
+//! - `follow`: when true, goes on reading lines that are appended to plain files, and files that appear under a
+//!   pattern. A line is read once its line break is there. A file that is cut, replaced or removed is not read on, and
+//!   that is said; let a new file have a new name. Compressed files and Parquet are taken to be whole when they appear.
 //! - `delimiter`: between the cells of CSV; a comma by default, a tab for `.tsv`.
 //! - `header`: when false, CSV has no header line, and `columns` names the columns in order.
 //! - `line_bytes_max`: a longer line is rejected, 32 MiB by default.
 //!
-//! # What goes wrong
+//! ## What goes wrong
 //!
 //! A record that cannot be decoded goes to `rejected` with what was found and what would be right; all others get
-//! through. A file that cannot be read, or not to its end (half a Parquet file, a gzip stream that ends early, a CSV header
-//! without a wanted column) gives what it has, then one record in `rejected` that names it; all other files are read.
+//! through. A file that cannot be read, or not to its end (half a Parquet file, a gzip stream that ends early, a CSV
+//! header without a wanted column) gives what it has, then one record in `rejected` that names it; all other files are read.
 
 mod reader;
 mod stream;

@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod generator;
+pub mod kafka;
 
 use crate::registry::Registry;
 
@@ -10,4 +11,5 @@ pub fn standard(registry: Registry) -> Registry {
     registry
         .source::<file::FileSource>(include_str!("file.rs"))
         .source::<generator::Generator>(include_str!("generator/mod.rs"))
+        .source::<kafka::KafkaSource>(include_str!("kafka/mod.rs"))
 }

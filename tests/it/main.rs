@@ -4,4 +4,5 @@
 
 mod determinism;
 mod engine;
+mod oracles;
 mod parts;

@@ -282,7 +282,7 @@ impl TextReader {
 
 impl Reader for TextReader {
     fn read(&mut self, limit: usize) -> Result<Read, Failure> {
-        let bytes = limit.saturating_mul(RECORD_BYTES_LEAST).max(READ_BYTES_LEAST).min(self.chunk_bytes);
+        let bytes = limit.saturating_mul(RECORD_BYTES).max(READ_BYTES_LEAST).min(self.chunk_bytes);
         loop {
             if matches!(self.state, State::Ended) {
                 return Ok(Read::End);
@@ -313,8 +313,8 @@ impl Reader for TextReader {
     }
 }
 
-/// So short few records are: a limit of records is one of bytes by this.
-const RECORD_BYTES_LEAST: usize = 64;
+/// About what a record has: a limit of records is one of bytes by this.
+const RECORD_BYTES: usize = 128;
 const READ_BYTES_LEAST: usize = 4096;
 
 impl Ends {

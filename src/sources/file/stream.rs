@@ -1,6 +1,6 @@
 //! The bytes of a file, a compressed file or a pipe, as they come.
 //!
-//! Positions count decompressed bytes. A compressed file that ends too early gives all it has before it gives the error.
+//! Positions count decompressed bytes. A compressed file that ends too early gives all it has, and then the error.
 
 use crate::source::Wake;
 use flate2::read::MultiGzDecoder;
