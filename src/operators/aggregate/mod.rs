@@ -44,8 +44,8 @@
 //! bin that was hit, exact ones 8 bytes for every value. A `top_k` says `"error":3` where a count may be so much too
 //! high.
 //!
-//! Nulls are left out by all but `count()`. Of no values, `count`, `distinct` and `rate` are 0 and the others null. A
-//! NaN is a value: it makes sums, means and variances NaN; `min`, `max` and quantiles pass it over.
+//! Nulls are left out by all but `count()`. Of no values `count`, `distinct` and `rate` are 0, `top_k` is `[]` and the
+//! others are null. A NaN is a value: it makes sums, means and variances NaN; `min`, `max` and quantiles pass it over.
 //!
 //! **Outputs.** `out` has `window_start`, `window_end`, the fields of the key, and the aggregates by name. With
 //! `early` or `allowed_lateness` there are two more: `firing` is `early`, `on_time` or `correction`; `revision` is 0,

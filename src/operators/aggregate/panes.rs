@@ -326,8 +326,8 @@ impl Panes {
         self.core.touch(hash);
     }
 
-    /// Forgets the keys that have no slots and are not told of any more. They are not forgotten at once: most come again
-    /// in the next window.
+    /// Forgets the keys that have no slots and are not told of any more. They are not forgotten at once: most come
+    /// again in the next window.
     fn forget_idle(&mut self) {
         let gone: Vec<u32> = self.core.keys.living().filter(|key| !self.matters(*key)).collect();
         self.idle -= gone.iter().filter(|key| self.core.keys.entry(**key).idle).count();
