@@ -107,7 +107,7 @@ impl Reader for LogReader {
         if self.at == self.events.len() {
             return Ok(Read::End);
         }
-        if self.random.next_u64() % 4 == 0 {
+        if self.random.next_u64().is_multiple_of(4) {
             return Ok(Read::Idle(Duration::from_micros(self.random.next_u64() % 300)));
         }
         let size = 1 + (self.random.next_u64() as usize) % 40;
