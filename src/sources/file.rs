@@ -1,5 +1,3 @@
-//! # file
-//!
 //! Reads records from files: JSON lines, CSV or Parquet.
 //!
 //! ```toml

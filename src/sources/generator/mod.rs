@@ -1,5 +1,3 @@
-//! # generator
-//!
 //! Readings of sensors that do not exist: a daily cycle with noise, and on request everything that real streams have:
 //! records out of order, spikes, level shifts, silences, duplicates, loops. For trying things out, for tests and for
 //! benchmarks, with the truth beside it.
