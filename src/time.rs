@@ -155,7 +155,7 @@ pub fn format(time: EventTime) -> String {
     text
 }
 
-/// Appends what [`format`] gives; times outside the years 1 to 9999 are written as `MIN` or `MAX`.
+/// Appends what [`format()`] gives; times outside the years 1 to 9999 are written as `MIN` or `MAX`.
 pub fn write_to(text: &mut String, time: EventTime) {
     let micros = time.rem_euclid(1_000_000);
     let seconds = time.div_euclid(1_000_000);

@@ -154,6 +154,9 @@ impl Source for FileSource {
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema> {
         let before = faults.len();
         self.check_paths(faults);
+        if self.path.0.is_empty() {
+            return None;
+        }
         let format = self.known_format().map_err(|fault| faults.push(fault)).ok();
         if let Some(format) = format {
             self.check_settings(format, faults);
