@@ -96,7 +96,7 @@ fn run(events: u64, rounds: usize) -> Outcome<Measured> {
                 runs.full.push(start(program, workers, &full, &output)?);
                 outputs.push(output);
             }
-            // In a process of its own: a child begins with the peak of its parent's memory, so this one must stay small.
+            // In a process of its own: a child begins with the peak of its parent's memory, which must stay small.
             for two in outputs.windows(2) {
                 measure(Command::new(std::env::current_exe()?).arg("compare").args(two))?;
             }
@@ -198,14 +198,16 @@ fn medians(events: u64, runs: &Runs) -> [f64; 6] {
 fn print(events: u64, rounds: usize, measured: &Measured) {
     println!("J1: tumbling 10 s for each of 1,000 sensors, {events} events, medians of {rounds} rounds");
     println!(
-        "workers program            wall s   CPU s  net CPU ns/event  events/s   peak MB  start-up CPU s  CPU: x hand  x serde_json"
+        "workers program            wall s   CPU s  net CPU ns/event  events/s   peak MB  start-up CPU s  \
+         CPU: x hand  x serde_json"
     );
     for ((workers, program), runs) in measured {
         let name = PROGRAMS.iter().find(|(known, _)| known == program).map_or("", |(_, name)| name);
         let [wall, cpu, net, rate, memory, start] = medians(events, runs);
         let ratio = |to: Program| net / medians(events, &measured[&(*workers, to)])[2];
         println!(
-            "{workers:>7} {name:<17} {wall:>7.3} {cpu:>7.3} {net:>17.1} {rate:>9.0} {memory:>9.1} {start:>15.3} {:>12.2} {:>13.2}",
+            "{workers:>7} {name:<17} {wall:>7.3} {cpu:>7.3} {net:>17.1} {rate:>9.0} {memory:>9.1} {start:>15.3} \
+             {:>12.2} {:>13.2}",
             ratio(Program::Hand),
             ratio(Program::Serde)
         );
@@ -220,5 +222,6 @@ fn record(events: u64, rounds: usize, measured: &Measured) -> Value {
     let machine = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processors = machine.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let processors: Vec<&str> = processors.map(|(_, name)| name).collect();
-    json!({ "job": "J1", "events": events, "rounds": rounds, "processors": processors, "measured": runs.collect::<Vec<_>>() })
+    let runs: Vec<Value> = runs.collect();
+    json!({ "job": "J1", "events": events, "rounds": rounds, "processors": processors, "measured": runs })
 }
