@@ -120,7 +120,8 @@ impl Workload {
         let Sensor { name, host, part, .. } = sensor;
         writeln!(
             line,
-            "{{\"ts\": {ts}, \"sensor\": \"{name}\", \"value\": {value:.6}, \"host\": \"{host}\", \"status\": {status}}}"
+            "{{\"ts\": {ts}, \"sensor\": \"{name}\", \"value\": {value:.6}, \
+             \"host\": \"{host}\", \"status\": {status}}}"
         )?;
         Ok(*part)
     }

@@ -217,7 +217,8 @@ fn run(step: &str, workers: usize) -> Ran {
     let text = format!(
         "name = 'oracle'\ndata_dir = '{}'
         [source.in]\nkind = 'file'\npath = '{}/p*.jsonl'\nmax_delay = '2s'\nevent_time = 'ts'
-        fields = {{ ts = 'time(ms)', sensor = 'text', site = 'text', value = 'float', bytes = 'int', code = 'text', id = 'int' }}
+        [source.in.fields]\nts = 'time(ms)'\nid = 'int'\nvalue = 'float'\nbytes = 'int'
+        sensor = 'text'\nsite = 'text'\ncode = 'text'
         [step.out]\n{step}\n{}",
         to.display(),
         data.display(),
