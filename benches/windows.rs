@@ -3,11 +3,12 @@
 //! `cargo bench --bench windows [-- --events 5000000 --rounds 5 --record FILE]` writes the events of W1 once
 //! (support/w1.rs), then in every round runs, one after another so that a slow moment of the machine falls on all: the
 //! floor programs (support/floor.rs, started as processes of their own), and `eagre run benches/support/j1.toml`, each
-//! with one worker on the one file and with two on the two part files. It prints medians, and fails when an answer differs:
-//! rows, keys and counts must be equal, floats to 1e-9 of their size.
+//! with one worker on the one file and with two on the two part files. It prints medians, and fails when an answer
+//! differs: rows, keys and counts must be equal, floats to 1e-9 of their size.
 //!
-//! *net* is without start-up: the same with 1,000 events is taken off. CPU is of all threads of the process; the engine's one
-//! worker has a reader and a decoding pool beside it, so compare CPU, not wall, with the one thread of the floor.
+//! *net* is without start-up: the same with 1,000 events is taken off. CPU is of all threads of the process; the
+//! engine's one worker has a reader and a decoding pool beside it, so compare CPU, not wall, with the one thread of the
+//! floor.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -55,6 +56,11 @@ fn main() -> Outcome<()> {
         let inputs: Vec<PathBuf> = inputs.iter().map(PathBuf::from).collect();
         return Ok(floor::run(parser, Path::new(output), &inputs)?);
     }
+    if let [compare, one, other] = &arguments[..]
+        && compare == "compare"
+    {
+        return answers(Path::new(one), Path::new(other));
+    }
     let option = |name: &str| arguments.iter().skip_while(|a| *a != name).nth(1);
     let events = option("--events").map_or(Ok(1_000_000), |text| text.parse())?;
     let rounds = option("--rounds").map_or(Ok(5), |text| text.parse())?;
@@ -82,17 +88,18 @@ fn run(events: u64, rounds: usize) -> Outcome<Measured> {
     let mut measured = Measured::new();
     for round in 0..rounds {
         for workers in [1, 2] {
-            let mut answers = Vec::new();
+            let mut outputs = Vec::new();
             for (program, name) in PROGRAMS {
                 let runs = measured.entry((workers, program)).or_default();
                 let output = folder.join(format!("j1-{}-{workers}.jsonl", name.replace(':', "-")));
                 runs.few.push(start(program, workers, &few, &output)?);
                 runs.full.push(start(program, workers, &full, &output)?);
-                if round == 0 {
-                    answers.push((name, rows(&output)?));
-                }
+                outputs.push(output);
             }
-            answers.windows(2).try_for_each(|two| compare(&two[0], &two[1]))?;
+            // In a process of its own: a child begins with the peak of its parent's memory, which must stay small.
+            for two in outputs.windows(2) {
+                measure(Command::new(std::env::current_exe()?).arg("compare").args(two))?;
+            }
         }
         eprintln!("round {} of {rounds}", round + 1);
     }
@@ -156,11 +163,13 @@ fn rows(output: &Path) -> Outcome<Rows> {
     Ok(rows)
 }
 
-fn compare((one, ours): &(&str, Rows), (other, theirs): &(&str, Rows)) -> Outcome<()> {
+fn answers(one: &Path, other: &Path) -> Outcome<()> {
+    let (ours, theirs) = (rows(one)?, rows(other)?);
+    let (one, other) = (one.display(), other.display());
     if !ours.keys().eq(theirs.keys()) {
         return Err(format!("{one} has {} windows, {other} {}, and not the same", ours.len(), theirs.len()).into());
     }
-    for (key, a) in ours {
+    for (key, a) in &ours {
         let b = &theirs[key];
         // The floor subtracts sums of squares, which leaves an error of the size of the mean's square in the variance.
         let variance = (a[5] * a[5] - b[5] * b[5]).abs() <= 1e-9 * (a[4] * a[4]).max(1.0);
@@ -189,14 +198,16 @@ fn medians(events: u64, runs: &Runs) -> [f64; 6] {
 fn print(events: u64, rounds: usize, measured: &Measured) {
     println!("J1: tumbling 10 s for each of 1,000 sensors, {events} events, medians of {rounds} rounds");
     println!(
-        "workers program            wall s   CPU s  net CPU ns/event  events/s   peak MB  start-up CPU s  CPU: x hand  x serde_json"
+        "workers program            wall s   CPU s  net CPU ns/event  events/s   peak MB  start-up CPU s  \
+         CPU: x hand  x serde_json"
     );
     for ((workers, program), runs) in measured {
         let name = PROGRAMS.iter().find(|(known, _)| known == program).map_or("", |(_, name)| name);
         let [wall, cpu, net, rate, memory, start] = medians(events, runs);
         let ratio = |to: Program| net / medians(events, &measured[&(*workers, to)])[2];
         println!(
-            "{workers:>7} {name:<17} {wall:>7.3} {cpu:>7.3} {net:>17.1} {rate:>9.0} {memory:>9.1} {start:>15.3} {:>12.2} {:>13.2}",
+            "{workers:>7} {name:<17} {wall:>7.3} {cpu:>7.3} {net:>17.1} {rate:>9.0} {memory:>9.1} {start:>15.3} \
+             {:>12.2} {:>13.2}",
             ratio(Program::Hand),
             ratio(Program::Serde)
         );
@@ -211,5 +222,6 @@ fn record(events: u64, rounds: usize, measured: &Measured) -> Value {
     let machine = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processors = machine.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let processors: Vec<&str> = processors.map(|(_, name)| name).collect();
-    json!({ "job": "J1", "events": events, "rounds": rounds, "processors": processors, "measured": runs.collect::<Vec<_>>() })
+    let runs: Vec<Value> = runs.collect();
+    json!({ "job": "J1", "events": events, "rounds": rounds, "processors": processors, "measured": runs })
 }

@@ -219,7 +219,7 @@ pub fn write_json_float(text: &mut String, value: f64) {
     if !value.is_finite() {
         return write!(text, "\"{value}\"").expect("writing to a String does not fail");
     }
-    // No float's shortest digits are longer than this; serde_json writes them several times faster than `{:?}` does.
+    // No float's shortest digits are longer than this; serde_json writes them without the formatting machinery.
     let mut digits = [0; 32];
     let mut rest = &mut digits[..];
     serde_json::to_writer(&mut rest, &value).expect("32 bytes hold any float");

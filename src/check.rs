@@ -25,7 +25,8 @@ use std::collections::BTreeMap;
 /// must give the same. Panics with both texts where they differ.
 ///
 /// `config` is what a job file would say under `[step.NAME]`, `kind` and `key` included. A line of output is
-/// `time field=value ...`, with `rejected:` or `late:` before it for those outputs, and `^stamp` behind a late-stamped row.
+/// `time field=value ...`, with `rejected:` or `late:` before it for those outputs, and `^stamp` behind a late-stamped
+/// row.
 #[track_caller]
 pub fn check(registry: &Registry, config: &str, fields: &str, script: &str, expected: &str) {
     let straight = run(registry, config, fields, script, Way::default());

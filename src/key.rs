@@ -11,6 +11,7 @@ use arrow::array::{
 use arrow::array::{TimestampMicrosecondBuilder, make_builder};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many key groups there are; fixed for ever, because state is stored by them.
@@ -224,9 +225,9 @@ fn fixed(payload: &[u8]) -> (u64, &[u8]) {
 }
 
 /// The text at the head of a payload and what follows it.
-fn text(payload: &[u8], last: bool) -> (String, &[u8]) {
+fn text(payload: &[u8], last: bool) -> (Cow<'_, str>, &[u8]) {
     if last {
-        return (String::from_utf8_lossy(payload).into_owned(), &[]);
+        return (String::from_utf8_lossy(payload), &[]);
     }
     let mut bytes = Vec::new();
     let mut at = 0;
@@ -234,7 +235,7 @@ fn text(payload: &[u8], last: bool) -> (String, &[u8]) {
         bytes.push(payload[at]);
         at += if payload[at] == 0 { 2 } else { 1 };
     }
-    (String::from_utf8_lossy(&bytes).into_owned(), &payload[at + 2..])
+    (String::from_utf8_lossy(&bytes).into_owned().into(), &payload[at + 2..])
 }
 
 fn decode_value<'a>(key: &'a [u8], kind: Kind, last: bool, builder: &mut dyn ArrayBuilder) -> &'a [u8] {
@@ -282,7 +283,10 @@ fn show_value(tag: u8, payload: &[u8]) -> (String, &[u8]) {
             let (bits, rest) = fixed(payload);
             (restore_float(bits).to_string(), rest)
         }
-        _ => text(payload, !payload.windows(2).any(|w| w == [0, 0])),
+        _ => {
+            let (word, rest) = text(payload, !payload.windows(2).any(|w| w == [0, 0]));
+            (word.into_owned(), rest)
+        }
     }
 }
 

@@ -204,7 +204,8 @@ pub enum Arrival {
 ///
 /// 1. **Determinism.** For one key group, what goes to `out` and in what order depends on the records of that key group
 ///    and on the watermark alone; a watermark that rises in one leap gives what it gives in many steps.
-/// 2. **State** is kept by key group: `snapshot` followed by `restore` into a fresh instance continues as if nothing had happened.
+/// 2. **State** is kept by key group: `snapshot` followed by `restore` into a fresh instance continues as if nothing
+///    had happened.
 /// 3. Batches have [`Batch::keys`] where the step was planned `keyed`.
 pub trait Instance {
     /// Takes a batch of an input.

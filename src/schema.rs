@@ -52,7 +52,8 @@ impl Kind {
         }
     }
 
-    /// The kind that holds every value of an Arrow type (rounded to microseconds, or to f64, where it must be), if one does.
+    /// The kind that holds every value of an Arrow type (rounded to microseconds, or to f64, where it must be), if one
+    /// does.
     pub fn of(arrow: &DataType) -> Option<Kind> {
         use DataType::*;
         match arrow {

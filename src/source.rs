@@ -53,7 +53,8 @@ pub trait Feed: Send + Sync {
         None
     }
 
-    /// How much there is to read in all (bytes, or records where bytes are not known), for a progress bar; `None` when unbounded.
+    /// How much there is to read in all (bytes, or records where bytes are not known), for a progress bar; `None` when
+    /// unbounded.
     fn total(&self) -> Option<u64> {
         None
     }

@@ -155,7 +155,7 @@ pub fn format(time: EventTime) -> String {
     text
 }
 
-/// Appends what [`format`] gives; times outside the years 1 to 9999 are written as `MIN` or `MAX`.
+/// Appends what [`format()`] gives; times outside the years 1 to 9999 are written as `MIN` or `MAX`.
 pub fn write_to(text: &mut String, time: EventTime) {
     let micros = time.rem_euclid(1_000_000);
     let seconds = time.div_euclid(1_000_000);
@@ -165,7 +165,7 @@ pub fn write_to(text: &mut String, time: EventTime) {
     }
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
-    // Digit by digit: this is written for every row of every sink, and `write!` takes ten times as long.
+    // Digit by digit: this is written for every row of every sink, and `write!` goes through the formatting machinery.
     let mut written = *b"0000-00-00T00:00:00.000000";
     write_digits(&mut written[0..4], year);
     write_digits(&mut written[5..7], month);

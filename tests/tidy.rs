@@ -121,7 +121,9 @@ fn lengths(file: &File, faults: &mut Faults) {
         }
     }
     for (n, line) in file.lines.iter().enumerate() {
-        if line.columns > COLUMNS_MAX && !line.raw.contains("://") {
+        // A row of a table cannot be wrapped.
+        let table = line.raw.trim_start().starts_with("//! |");
+        if line.columns > COLUMNS_MAX && !table && !line.raw.contains("://") {
             faults.add(n, format!("{} columns without its strings; at most {COLUMNS_MAX}", line.columns));
         }
     }

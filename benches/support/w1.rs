@@ -1,8 +1,8 @@
 //! W1, the workload of the comparison with other engines: one JSON line an event, the same bytes on every machine.
 //!
-//! 5,000 events a second of event time, out of order by up to 2 s, so that a watermark of the newest time less 2 s never
-//! makes one late; sensors by Zipf's law (the first has 13 % of the events), values with a cycle, noise and a few spikes.
-//! No dependency and no function of the C library: splitmix64, and a normal number is twelve uniform ones.
+//! 5,000 events a second of event time, out of order by up to 2 s, so that a watermark of the newest time less 2 s
+//! never makes one late; sensors by Zipf's law (the first has 13 % of the events), values with a cycle, noise and a few
+//! spikes. No dependency and no function of the C library: splitmix64, and a normal number is twelve uniform ones.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -120,7 +120,8 @@ impl Workload {
         let Sensor { name, host, part, .. } = sensor;
         writeln!(
             line,
-            "{{\"ts\": {ts}, \"sensor\": \"{name}\", \"value\": {value:.6}, \"host\": \"{host}\", \"status\": {status}}}"
+            "{{\"ts\": {ts}, \"sensor\": \"{name}\", \"value\": {value:.6}, \
+             \"host\": \"{host}\", \"status\": {status}}}"
         )?;
         Ok(*part)
     }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-const JOB: &str = include_str!("../../dataflows/demo.toml");
+const JOB: &str = include_str!("demo.toml");
 /// Alerts that are told in full.
 const TOLD: usize = 8;
 
@@ -28,7 +28,7 @@ pub fn demo(arguments: &DemoArguments, registry: Registry) -> ExitCode {
     let overrides = Overrides::default()
         .set(format!("source.sensors.seed={}", arguments.seed))
         .set(format!("source.sensors.count={}", arguments.records));
-    let plan = match job::plan(JOB, "dataflows/demo.toml", &overrides, &registry) {
+    let plan = match job::plan(JOB, "demo.toml", &overrides, &registry) {
         Ok(plan) => plan,
         Err(faulty) => {
             eprintln!("{}", faulty.render(false));

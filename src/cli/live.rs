@@ -54,12 +54,11 @@ impl Live {
         self.before = Some(status.clone());
     }
 
-    /// Draws the last state and leaves it there.
-    pub fn finish(mut self, plan: &Plan, status: &Status) {
-        if self.terminal.is_some() {
-            self.before = None;
-            self.draw(plan, status);
-            eprintln!();
+    /// Takes the table away: the summary follows.
+    pub fn finish(mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            // A terminal that cannot be cleared is no reason to fail.
+            let _ = terminal.clear();
         }
     }
 }

@@ -110,7 +110,7 @@ fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
         }
     }
     if let Some(live) = live {
-        live.finish(job.plan(), &job.status());
+        live.finish();
     }
 }
 

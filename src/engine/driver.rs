@@ -5,8 +5,8 @@
 //! hear(epoch, mark)    --> by epoch             |
 //! close(epoch)         --> watermark = min over the partitions upstream --> release, on_watermark
 //! ```
-//! **What goes out at watermark W depends on the rows whose point is below W and on nothing else**, so it does not matter how
-//! epochs were cut. That is why marks of several epochs may be applied in one leap.
+//! **What goes out at watermark W depends on the rows whose point is below W and on nothing else**, so it does not
+//! matter how epochs were cut. That is why marks of several epochs may be applied in one leap.
 
 use super::order::Order;
 use crate::batch::Batch;

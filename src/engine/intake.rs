@@ -3,8 +3,8 @@
 //! ```text
 //! Reader::read --frames--> decode pool --rows, in order--> Stamper --batches and watermarks--> source operator
 //! ```
-//! Bounded everywhere: a partition has a few frames in the pool, a worker's channel has room for a few batches, and when
-//! it is full nothing is read.
+//! Bounded everywhere: a partition has a few frames in the pool, a worker's channel has room for a few batches, and
+//! when it is full nothing is read.
 
 use super::decode::{DecodePool, Decoders, Decoding};
 use super::driver::Mark;
@@ -30,6 +30,8 @@ use timely::scheduling::activate::SyncActivator;
 const READ_RECORDS: usize = 8_192;
 /// Frames of one partition that may be decoded at once.
 const DECODING_MAX: usize = 4;
+/// How long a partition must have had nothing to give before it counts as caught up.
+const QUIET: Duration = Duration::from_millis(200);
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -245,6 +247,9 @@ impl Turn<'_> {
     /// A partition that has been silent for long no longer holds the others back.
     fn grow_quiet(&mut self, lane: &Lane, partition: &mut Partition) {
         let since = *partition.quiet.get_or_insert_with(wall::now);
+        if since.elapsed() >= QUIET && partition.decoding.is_empty() {
+            self.shared.partitions.quiet(partition.origin);
+        }
         let Some(idle_after) = lane.policy.idle_after.filter(|_| !lane.feed.is_bounded()) else { return };
         if since.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
             return;

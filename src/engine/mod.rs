@@ -1,9 +1,9 @@
 //! The engine: mounts a plan on timely dataflow and runs it. The only room that names timely.
 //!
 //! ```text
-//!  reader thread (one per worker)              worker thread (timely)                        writer thread (one per shard)
-//!  Reader -> decode pool -> stamp  ==batches==> source -> split ~~exchange~~> Driver -> ... -> sink ==batches==> Writer
-//!                        \=watermarks=========> source ~~broadcast, per epoch~~> Driver        <==== written ====
+//!  reader thread (one per worker)       worker thread (timely)                          writer thread (per shard)
+//!  Reader -> decode pool -> stamp ==> source -> split ~~exchange~~> Driver -> ... -> sink ==batches==> Writer
+//!                 watermarks ======> source ~~broadcast, per epoch~~> Driver             <==written==
 //! ```
 //! Timely's time is the **epoch**, minted at the sources; event time travels as data. A [`driver::Driver`] runs one
 //! operator on one worker and knows nothing of timely; everything else here moves data between handles and drivers.

@@ -28,6 +28,8 @@ pub struct Standing {
     pub sequence: i64,
     /// How many records were read.
     pub records: u64,
+    /// Whether it has given all that it has: it is not catching up.
+    pub quiet: bool,
     /// Whether it has been silent for so long that nobody waits for it.
     pub idle: bool,
     /// Whether it has ended.
@@ -45,8 +47,17 @@ impl Partitions {
     /// Adds a partition; gives the watermark that it begins with.
     pub fn add(&self, source: usize, origin: Origin, name: &str, watermark: EventTime) {
         let (name, advanced) = (name.to_owned(), wall::now());
-        let standing =
-            Standing { source, name, watermark, sequence: -1, records: 0, idle: false, ended: false, advanced };
+        let standing = Standing {
+            source,
+            name,
+            watermark,
+            sequence: -1,
+            records: 0,
+            quiet: false,
+            idle: false,
+            ended: false,
+            advanced,
+        };
         self.with(|places| places.insert(origin, standing));
     }
 
@@ -55,9 +66,15 @@ impl Partitions {
         self.change(origin, |standing| {
             standing.sequence = sequence.unwrap_or(standing.sequence);
             standing.records += records;
+            standing.quiet = false;
             standing.idle = false;
             rise(standing, watermark);
         });
+    }
+
+    /// Notes that a partition has given all that it has.
+    pub fn quiet(&self, origin: Origin) {
+        self.change(origin, |standing| standing.quiet = true);
     }
 
     /// Notes that a partition has been silent for long, and where its watermark was raised to.
@@ -80,10 +97,11 @@ impl Partitions {
         self.with(|places| places.values().filter(meets).map(|s| s.watermark).min().unwrap_or(BEFORE_ALL))
     }
 
-    /// The least watermark of the source's partitions that have spoken and are neither silent nor ended.
+    /// The least watermark of the source's partitions that still have something to give, one that has not spoken yet
+    /// included; none when there are none.
     pub fn slowest(&self, source: usize) -> Option<EventTime> {
-        let speaks = |s: &&Standing| s.source == source && !s.idle && !s.ended && s.watermark != BEFORE_ALL;
-        self.with(|places| places.values().filter(speaks).map(|s| s.watermark).min())
+        let gives = |s: &&Standing| s.source == source && !s.quiet && !s.ended;
+        self.with(|places| places.values().filter(gives).map(|s| s.watermark).min())
     }
 
     /// Where every partition stands, by origin.
@@ -119,6 +137,8 @@ mod tests {
         }
         partitions.advance(0, 50, Some(3), 4);
         partitions.advance(2, 40, Some(0), 1);
+        assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(BEFORE_ALL)));
+        partitions.quiet(1);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(50)));
         partitions.idle(1, 40);
         assert_eq!((partitions.reached(0), partitions.reached(2)), (40, BEFORE_ALL));

@@ -162,7 +162,8 @@ fn scattered(plan: &Plan, port: Port) -> bool {
     let Node::Step(i) = port.node else { return false };
     let step = &plan.steps[i];
     if step.planned.keyed {
-        // What a keyed step derives has the step and key group as its origin; what it passes on, rejects or finds late does not.
+        // What a keyed step derives has the step and key group as its origin; what it passes on, rejects or finds late
+        // does not.
         return port.output != Output::Out || step.planned.passes;
     }
     step.inputs.iter().any(|port| scattered(plan, *port))

@@ -1,6 +1,6 @@
 //! CSV to columns, as RFC 4180 has it: one record a line, cells between delimiters, quotes around cells that need them.
 //!
-//! The rules of typing are those of [`super::table`]. Beyond them:
+//! The rules of typing are those of `table.rs`. Beyond them:
 //!
 //! - **A frame begins with the header line**, which names the columns, and is whole records behind it: its reader puts
 //!   the header in front of every frame, so that each can be decoded on its own.

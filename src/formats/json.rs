@@ -1,7 +1,7 @@
 //! JSON to columns: one object a line, or one a message.
 //!
 //! `serde_json` reads each record straight into the columns; no value of a record is ever put together on the way. The
-//! rules of typing are those of [`super::table`]. Beyond them:
+//! rules of typing are those of `table.rs`. Beyond them:
 //!
 //! - **Text** is UTF-8, checked once a frame; where that fails, each record is checked, and only bad ones are rejected.
 //! - **A record** is one JSON object. Anything else, and anything behind it, rejects the record. So do `NaN` and

@@ -54,7 +54,8 @@ struct Reasons {
 pub struct Derived {
     /// Event times: for a window its end less 1 us.
     pub times: Vec<EventTime>,
-    /// The point that fired each row, less 1 us; a row whose stamp is after its time is marked late. Empty: all on time.
+    /// The point that fired each row, less 1 us; a row whose stamp is after its time is marked late. Empty: all on
+    /// time.
     pub stamps: Vec<EventTime>,
     /// The key group of each row. The rows of one group must come in an order that depends on that group alone.
     pub groups: Vec<KeyGroup>,

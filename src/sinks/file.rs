@@ -1,5 +1,3 @@
-//! # file
-//!
 //! Results into files: JSON lines, CSV or Parquet, compressed or not, in one file or rolled by size or time.
 //!
 //! ```toml

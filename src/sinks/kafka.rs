@@ -26,9 +26,9 @@
 //! # What it guarantees
 //!
 //! Delivery is at least once: what was flushed is acknowledged by the brokers. Within a run nothing is doubled or put
-//! out of order by a retry, because the producer is idempotent (with `acks = "all"`). A message's timestamp is the row's
-//! event time, never the clock's. Keys are spread over the partitions as Java's clients do it (murmur2). A broker
-//! that is away is waited for, and the job waits with it; a message that cannot be delivered fails the job.
+//! out of order by a retry, because the producer is idempotent (with `acks = "all"`). A message's timestamp is the
+//! row's event time, never the clock's. Keys are spread over the partitions as Java's clients do it (murmur2). A
+//! broker that is away is waited for, and the job waits with it; a message that cannot be delivered fails the job.
 
 use crate::batch::{self, Batch};
 use crate::fault::{Failure, Fault, list};

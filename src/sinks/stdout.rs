@@ -1,5 +1,3 @@
-//! # stdout
-//!
 //! Results on standard output: an aligned table where a person looks on, JSON lines where a program does.
 //!
 //! ```toml

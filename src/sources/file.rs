@@ -1,5 +1,3 @@
-//! # file
-//!
 //! Reads records from files: JSON lines, CSV or Parquet.
 //!
 //! ```toml
@@ -35,7 +33,8 @@
 //!
 //! A record that cannot be decoded goes to `rejected` with what was found and what would be right; all others get
 //! through. A file that cannot be read, or not to its end (half a Parquet file, a gzip stream that ends early, a CSV
-//! header without a wanted column) gives what it has, then one record in `rejected` that names it; all other files are read.
+//! header without a wanted column) gives what it has, then one record in `rejected` that names it; all other files are
+//! read.
 
 mod reader;
 mod stream;
@@ -157,6 +156,9 @@ impl Source for FileSource {
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema> {
         let before = faults.len();
         self.check_paths(faults);
+        if self.path.0.is_empty() {
+            return None;
+        }
         let format = self.known_format().map_err(|fault| faults.push(fault)).ok();
         if let Some(format) = format {
             self.check_settings(format, faults);

@@ -11,7 +11,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A job of dataflows/, and what it has to write: its sinks, and the dead letters that no sink takes.
+/// The job of `eagre demo`. Its own sink exists there alone; a file takes its place.
+const DEMO: &str = "demo";
+
+/// A job that ships, and what it has to write: its sinks, and the dead letters that no sink takes.
 struct Shipped {
     name: &'static str,
     /// What makes it shorter.
@@ -34,8 +37,7 @@ const SHIPPED: [Shipped; 5] = [
             "visits_file",
         ],
     },
-    // Its own sink exists in `eagre demo` alone; a file takes its place.
-    Shipped { name: "demo", sets: &["source.sensors.count=40000"], writes: &["told"] },
+    Shipped { name: DEMO, sets: &["source.sensors.count=40000"], writes: &["told"] },
     Shipped { name: "quickstart", sets: &[], writes: &["alarm", "refused", "windows"] },
     Shipped {
         name: "sensors",
@@ -57,7 +59,8 @@ fn shipped(name: &str) -> &'static Shipped {
 }
 
 fn text(job: &Shipped) -> String {
-    fs::read_to_string(format!("dataflows/{}.toml", job.name)).unwrap()
+    let folder = if job.name == DEMO { "src/cli" } else { "dataflows" };
+    fs::read_to_string(format!("{folder}/{}.toml", job.name)).unwrap()
 }
 
 /// The job's parts of a section: names and settings.
@@ -158,11 +161,12 @@ fn every_job_is_here_and_can_be_planned() {
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
+    names.push(DEMO.into());
     names.sort_unstable();
     assert_eq!(names, SHIPPED.map(|job| job.name));
     for job in &SHIPPED {
         let overrides = match job.name {
-            "demo" => Overrides::default().set("sink.told={ kind = 'stdout', input = 'alerts' }"),
+            DEMO => Overrides::default().set("sink.told={ kind = 'stdout', input = 'alerts' }"),
             _ => Overrides::default(),
         };
         job::plan(&text(job), job.name, &overrides, &eagre::standard()).unwrap_or_else(|f| panic!("{f}"));
@@ -171,7 +175,7 @@ fn every_job_is_here_and_can_be_planned() {
 
 #[test]
 fn jobs_without_kafka_write_the_same_on_any_number_of_workers() {
-    for name in ["demo", "quickstart", "sensors"] {
+    for name in [DEMO, "quickstart", "sensors"] {
         check(shipped(name), "", &[1, 2, 3, 8]);
     }
 }

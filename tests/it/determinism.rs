@@ -156,7 +156,8 @@ fn run(steps: &str, log: &str, seed: u64, epoch_records_max: usize, workers: usi
     lines
 }
 
-/// A log as proptest makes it: for each record the step of time in ms, how late it comes in ms, key, and value in tenths.
+/// A log as proptest makes it: for each record the step of time in ms, how late it comes in ms, key, and value in
+/// tenths.
 type Seeds = Vec<Vec<(u16, u16, u8, Option<i16>)>>;
 
 fn logs() -> impl Strategy<Value = Seeds> {

@@ -121,3 +121,75 @@ fn a_slow_sink_holds_the_source_back() {
     job.wait().unwrap();
     take_lines("slow");
 }
+
+const TIMED: &str = "
+    name = 'timed'
+    data_dir = '/tmp/eagre-test'
+    [engine]
+    epoch_records_max = 50
+    [source.in]
+    kind = 'log'
+    log = 'NAME'
+    endless = true
+    POLICY
+    [step.w]
+    kind = 'aggregate'
+    input = 'in'
+    key = 'key'
+    window = '1s'
+    aggregates = { n = 'count()' }
+    [sink.out]
+    kind = 'collect'
+    input = 'w'
+    into = 'NAME'
+";
+
+/// Waits until something holds, at most five seconds.
+#[track_caller]
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_silent_partition_is_waited_for_and_then_no_longer() {
+    let event = |i: i64| Event { time: i * 100_000, key: "k".into(), site: "s".into(), value: None };
+    put_log("silent", vec![(0..100).map(event).collect(), vec![]]);
+    let text = TIMED.replace("NAME", "silent").replace("POLICY", "idle_after = '300ms'");
+    let mut job = start(&text, 2).unwrap();
+    let begun = Instant::now();
+    eventually("reading", || job.status().sources[0].0.records == 100);
+    while begun.elapsed() < Duration::from_millis(250) {
+        assert_eq!(
+            job.status().sinks[0].records,
+            0,
+            "a window fired while a partition that is not silent yet may hold more"
+        );
+    }
+    eventually("nine windows", || job.status().sinks[0].records == 9);
+    let silent = job.status().partitions.into_iter().find(|(origin, _)| *origin == 1).unwrap().1;
+    assert!(silent.idle && silent.watermark >= 9_900_000, "{silent:?}");
+    job.stop();
+    job.wait().unwrap();
+    assert_eq!(take_lines("silent").len(), 9);
+}
+
+#[test]
+fn a_partition_that_is_far_ahead_waits_for_the_others() {
+    let event = |step: i64| move |i: i64| Event { time: i * step, key: "k".into(), site: "s".into(), value: None };
+    // The second partition is slow in event time: a thousandth of the first one's step.
+    put_log("drift", vec![(0..20_000).map(event(100_000)).collect(), (0..20_000).map(event(100)).collect()]);
+    let text = TIMED.replace("NAME", "drift").replace("POLICY", "max_drift = '10s'\nidle_after = 'never'");
+    let mut job = start(&text, 2).unwrap();
+    eventually("reading", || job.status().partitions[1].1.records > 5_000);
+    let status = job.status();
+    let [fast, slow] = [0, 1].map(|i| status.partitions[i].1.watermark);
+    // What is being decoded when the limit is reached comes on top: a few reads of at most 40 records.
+    assert!(fast - slow < 10_000_000 + 40 * 6 * 100_000, "{fast} against {slow}");
+    job.stop();
+    job.wait().unwrap();
+    take_lines("drift");
+}

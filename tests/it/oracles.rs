@@ -1,9 +1,9 @@
 //! Windows and z-scores equal those of DuckDB: an oracle that we did not write.
 //!
-//! `tests/oracles/` has the data (three files, out of order by up to 2 s, with nulls, ties and one value of 1e12), the SQL
-//! and what DuckDB made of it; `make.py` there makes all of it. Every case runs as a job on one worker and on three. The rows
-//! must be the same ones, none missing and none extra; counts, keys, times and texts exactly; floats to 1e-12 of themselves, and
-//! z (a difference, which may be near 0) to 1e-12 of itself or of 1.
+//! `tests/oracles/` has the data (three files, out of order by up to 2 s, with nulls, ties and one value of 1e12), the
+//! SQL and what DuckDB made of it; `make.py` there makes all of it. Every case runs as a job on one worker and on
+//! three. The rows must be the same ones, none missing and none extra; counts, keys, times and texts exactly; floats to
+//! 1e-12 of themselves, and z (a difference, which may be near 0) to 1e-12 of itself or of 1.
 
 use eagre::job::{self, Overrides};
 use eagre::{engine, time};
@@ -217,7 +217,8 @@ fn run(step: &str, workers: usize) -> Ran {
     let text = format!(
         "name = 'oracle'\ndata_dir = '{}'
         [source.in]\nkind = 'file'\npath = '{}/p*.jsonl'\nmax_delay = '2s'\nevent_time = 'ts'
-        fields = {{ ts = 'time(ms)', sensor = 'text', site = 'text', value = 'float', bytes = 'int', code = 'text', id = 'int' }}
+        [source.in.fields]\nts = 'time(ms)'\nid = 'int'\nvalue = 'float'\nbytes = 'int'
+        sensor = 'text'\nsite = 'text'\ncode = 'text'
         [step.out]\n{step}\n{}",
         to.display(),
         data.display(),

@@ -55,6 +55,9 @@ struct Log {
     log: String,
     #[serde(default)]
     seed: u64,
+    /// Whether partitions fall silent at their end instead of ending.
+    #[serde(default)]
+    endless: bool,
 }
 
 impl Source for Log {
@@ -68,7 +71,7 @@ impl Source for Log {
     fn open(&self, _name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
         let log = LOGS.lock().unwrap().get(&self.log).cloned();
         let partitions = log.ok_or_else(|| Failure::new(format!("no log `{}`", self.log)))?;
-        Ok(Box::new(LogFeed { partitions, wanted: wanted.clone(), seed: self.seed }))
+        Ok(Box::new(LogFeed { partitions, wanted: wanted.clone(), seed: self.seed, endless: self.endless }))
     }
 }
 
@@ -76,6 +79,7 @@ struct LogFeed {
     partitions: Vec<Vec<Event>>,
     wanted: Schema,
     seed: u64,
+    endless: bool,
 }
 
 impl Feed for LogFeed {
@@ -87,7 +91,13 @@ impl Feed for LogFeed {
         let number: usize = partition["log[".len()..partition.len() - 1].parse().unwrap();
         let random = Random::new(self.seed.wrapping_mul(31).wrapping_add(number as u64));
         let events = self.partitions[number].clone();
-        Ok(Box::new(LogReader { events, wanted: self.wanted.clone(), at: from.unwrap_or(0) as usize, random }))
+        Ok(Box::new(LogReader {
+            events,
+            wanted: self.wanted.clone(),
+            at: from.unwrap_or(0) as usize,
+            random,
+            endless: self.endless,
+        }))
     }
 
     fn decoder(&self) -> Option<MakeDecoder> {
@@ -100,14 +110,15 @@ struct LogReader {
     wanted: Schema,
     at: usize,
     random: Random,
+    endless: bool,
 }
 
 impl Reader for LogReader {
     fn read(&mut self, _limit: usize) -> Result<Read, Failure> {
         if self.at == self.events.len() {
-            return Ok(Read::End);
+            return Ok(if self.endless { Read::Idle(Duration::from_millis(5)) } else { Read::End });
         }
-        if self.random.next_u64() % 4 == 0 {
+        if self.random.next_u64().is_multiple_of(4) {
             return Ok(Read::Idle(Duration::from_micros(self.random.next_u64() % 300)));
         }
         let size = 1 + (self.random.next_u64() as usize) % 40;

@@ -1,8 +1,9 @@
 //! The accumulators: partial aggregates in slots, folded record by record in the order of the rows.
 //!
-//! A slot is a number; every accumulator of a step keeps one partial for it. A batch is folded one accumulator at a time, in a
-//! loop over the slots of the rows and one typed column. Rows that count nowhere go to a slot of their own, so that the
-//! loop has no branch for them. Never a kernel that sums a column whole: it would let the batch's boundary into the bits.
+//! A slot is a number; every accumulator of a step keeps one partial for it. A batch is folded one accumulator at a
+//! time, in a loop over the slots of the rows and one typed column. Rows that count nowhere go to a slot of their own,
+//! so that the loop has no branch for them. Never a kernel that sums a column whole: it would let the batch's boundary
+//! into the bits.
 
 use crate::batch::{Batch, write_json};
 use crate::key::{self, Keys};
@@ -24,7 +25,7 @@ use std::fmt::Write;
 const TOP_FACTOR: usize = 10;
 const TOP_LEAST: usize = 100;
 
-/// What an accumulator is made of; two aggregates of the same share it. Numbers are positions among the step's arguments.
+/// What an accumulator is made of; two aggregates of the same share it. Numbers are positions among the arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     /// Counts records.

@@ -7,7 +7,7 @@
 //! stamps    A record that came late is put into a bucket: the smallest cut above its stamp. Cuts are all the points
 //!           at which anything fires or closes, so "stamped below X" is "in a bucket up to X" for every point X.
 //! ```
-//! A bucket that nothing can tell from "on time" is [`ON_TIME`]: the record came before the first point that uses its pane.
+//! A bucket that nothing can tell from "on time" is [`ON_TIME`]: the record came before its pane was used at all.
 
 use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime, floor_to};
 
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_late_bucket_is_used_by_the_windows_that_still_take_it() {
-        // Stamp 35: the window that ended at 30 takes it until 45 and tells at 40; the others have it in their first result.
+        // Stamp 35: the window that ended at 30 takes it until 45 and tells at 40; the others have it when they end.
         assert_eq!(HOPPING.bucket(20, 35), 40);
         assert_eq!(uses(&HOPPING, 20, 40), [(40, 0), (40, 10), (50, 20)]);
         // Stamp 47: too late for that window, although its last point is 50.

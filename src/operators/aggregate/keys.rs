@@ -1,6 +1,7 @@
 //! The keys that a worker has state for, as dense numbers.
 
 use hashbrown::HashTable;
+use std::ops::Deref;
 
 /// No pane begins here: the cache of a key is empty.
 const NO_PANE: i64 = i64::MAX;
@@ -24,17 +25,53 @@ pub struct Entry {
     /// Its hash.
     pub hash: u64,
     /// Its bytes.
-    pub bytes: Box<[u8]>,
+    pub bytes: Bytes,
     /// Its place in the order of keys, once ranked.
     pub rank: u32,
     /// How many slots it has.
     pub live: u32,
+    /// Whether it had slots, and has none.
+    pub idle: bool,
     /// The end of the last pane in which it was seen, where that is wanted; else [`i64::MIN`].
     pub seen: i64,
     cached_pane: i64,
     cached_origin: u32,
     cached_slot: u32,
     alive: bool,
+}
+
+/// The bytes of a key; short ones lie where the key is looked up, which spares a miss of the cache.
+pub enum Bytes {
+    /// Their number, and they.
+    Short(u8, [u8; SHORT]),
+    /// Elsewhere.
+    Long(Box<[u8]>),
+}
+
+/// Makes an entry's bytes 24 with length and tag.
+const SHORT: usize = 22;
+
+impl Bytes {
+    fn of(bytes: &[u8]) -> Bytes {
+        if bytes.len() > SHORT {
+            return Bytes::Long(bytes.into());
+        }
+        let mut short = [0; SHORT];
+        short[..bytes.len()].copy_from_slice(bytes);
+        Bytes::Short(bytes.len() as u8, short)
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Short(length, bytes) => &bytes[..*length as usize],
+            Bytes::Long(bytes) => bytes,
+        }
+    }
 }
 
 impl Entry {
@@ -74,9 +111,10 @@ impl Keys {
     fn add(&mut self, hash: u64, bytes: &[u8]) -> u32 {
         let entry = Entry {
             hash,
-            bytes: bytes.into(),
+            bytes: Bytes::of(bytes),
             rank: 0,
             live: 0,
+            idle: false,
             seen: i64::MIN,
             cached_pane: NO_PANE,
             cached_origin: 0,
@@ -131,11 +169,11 @@ impl Keys {
         let (entries, alive) = (&self.entries, |id: &u32| self.entries[*id as usize].alive);
         let mut new = std::mem::take(&mut self.unranked);
         new.retain(alive);
-        new.sort_unstable_by(|a, b| entries[*a as usize].bytes.cmp(&entries[*b as usize].bytes));
+        new.sort_unstable_by(|a, b| entries[*a as usize].bytes.cmp(&*entries[*b as usize].bytes));
         let mut old = std::mem::take(&mut self.order).into_iter().filter(alive).peekable();
         let mut order = Vec::with_capacity(entries.len());
         for id in new {
-            while let Some(before) = old.next_if(|o| entries[*o as usize].bytes < entries[id as usize].bytes) {
+            while let Some(before) = old.next_if(|o| *entries[*o as usize].bytes < *entries[id as usize].bytes) {
                 order.push(before);
             }
             order.push(id);
@@ -181,15 +219,15 @@ mod tests {
         };
         let add = |keys: &mut Keys, text: &str| keys.find_or_add(text.len() as u64, text.as_bytes());
         let b = add(&mut keys, "b");
-        add(&mut keys, "d");
+        add(&mut keys, "d, which is a long key");
         assert_eq!(add(&mut keys, "b"), b);
-        assert_eq!(ranked(&mut keys), [b"b", b"d"]);
+        assert_eq!(ranked(&mut keys), [b"b".as_slice(), b"d, which is a long key".as_slice()]);
         keys.forget(b);
         add(&mut keys, "c");
         add(&mut keys, "a");
-        assert_eq!(ranked(&mut keys), [b"a", b"c", b"d"]);
+        assert_eq!(ranked(&mut keys), [b"a".as_slice(), b"c", b"d, which is a long key".as_slice()]);
         let again = add(&mut keys, "b");
         assert_eq!((again, keys.len()), (b, 4));
-        assert_eq!(ranked(&mut keys), [b"a", b"b", b"c", b"d"]);
+        assert_eq!(ranked(&mut keys), [b"a".as_slice(), b"b", b"c", b"d, which is a long key".as_slice()]);
     }
 }

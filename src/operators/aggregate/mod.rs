@@ -11,49 +11,60 @@
 //!
 //! | setting | default | |
 //! | --- | --- | --- |
-//! | `window` | | `"10s"`: tumbling. `{ size = "60s", slide = "5s" }`: hopping. `{ session = "30s" }`: until a key has been silent so long. `{ count = 100 }`: so many records of a key, with `slide = 10` a new window every 10. `"global"`: everything |
+//! | `window` | | `"10s"`, `{ size = "60s", slide = "5s" }`, `{ session = "30s" }`, `{ count = 100 }` or `"global"` |
 //! | `aggregates` | | the fields to compute, each `name = "function(argument)"` |
 //! | `offset` | `"0s"` | windows begin at `offset + k * slide` since 1970-01-01 UTC |
 //! | `allowed_lateness` | `"0s"` | how long after its end a window still takes records, and corrects its result |
 //! | `correct_every` | the slide | corrections go out at multiples of this |
 //! | `early` | none | results of windows that are still open, at multiples of this |
-//! | `empty` | none | windows without records are told too, so long after a key was last seen (to the end of that pane) |
+//! | `empty` | none | windows without records are told too, so long after a key was last seen |
+//!
+//! A tumbling window is a size; a hopping one has a `slide` too; a session ends when its key has been silent so long;
+//! a count window holds so many records of a key, and with `slide = 10` a new one begins every 10. `empty` counts
+//! from the end of the pane in which the key was seen.
 //!
 //! **Functions.** The argument is a field or any SQL expression over the record.
 //!
 //! | function | gives | |
 //! | --- | --- | --- |
 //! | `count()`, `count(x)` | int | records; values that are not null |
-//! | `sum(x)` | int or float | of ints exact; null where it does not fit 64 bits. Of bools: how many are true |
+//! | `sum(x)` | int or float | of ints exact, or null beyond 64 bits; of bools: how many are true |
 //! | `mean(x)` (`avg`) | float | `sum / count` |
-//! | `variance(x)`, `stddev(x)` | float | of the population, divided by n, as `stddev_pop` of SQL; never by subtracting sums |
+//! | `variance(x)`, `stddev(x)` | float | of the population: divided by n |
 //! | `sample_variance(x)`, `sample_stddev(x)` | float | divided by n - 1; null below two values |
 //! | `min(x)`, `max(x)` | as `x` | of ints, floats and times |
 //! | `first(x)`, `last(x)` | as `x` | in canonical order (event time, origin, sequence) |
-//! | `rate()`, `rate(x)` | float | records, or the sum, by the second of the window (of its part so far, when early) |
-//! | `p50(x)`, `p99(x)`, `p999(x)`, `median(x)`, `quantile(x, 0.999)` | float | nearest rank, to 0.05 % of the value; 12 bytes a bin that was hit |
-//! | `exact_quantile(x, 0.5)`, `exact_median(x)` | float | interpolated, as `quantile_cont` of SQL; keeps all values of the window, 8 bytes each |
-//! | `distinct(x)`, `distinct(x, 14)` | int | different values by HyperLogLog, to 1.6 % (at precision 12; 4 to 18) |
-//! | `top_k(x, 5)` | text | the most frequent values as JSON: `[{"value":"/cart","count":812}]`; with `"error"` where the count may be so much too high |
+//! | `rate()`, `rate(x)` | float | records, or their sum, by the second of the window |
+//! | `p50(x)`, `p999(x)`, `median(x)`, `quantile(x, 0.999)` | float | nearest rank, to 0.05 % |
+//! | `exact_quantile(x, 0.5)`, `exact_median(x)` | float | interpolated, as `quantile_cont` of SQL |
+//! | `distinct(x)`, `distinct(x, 14)` | int | different values by HyperLogLog, to 1.6 % at precision 12 |
+//! | `top_k(x, 5)` | text | the most frequent values: `[{"value":"/cart","count":812}]` |
 //!
-//! Nulls are left out by all but `count()`. Of no values, `count`, `distinct` and `rate` are 0 and the others null. A NaN is a value: it makes sums,
-//! means and variances NaN; `min`, `max` and quantiles pass it over.
+//! Early, a rate is of the part of the window so far. Variances never subtract sums. Quantiles keep 12 bytes for a
+//! bin that was hit, exact ones 8 bytes for every value. A `top_k` says `"error":3` where a count may be so much too
+//! high.
 //!
-//! **Outputs.** `out` has `window_start`, `window_end`, the fields of the key, and the aggregates by name. With `early` or `allowed_lateness`
-//! there are two more: `firing` is `early`, `on_time` or `correction`; `revision` is 0, and 1, 2, ... for corrections. A correction repeats the whole
-//! result. Where somebody takes it, `made_from` names the records: `readings[0]@120-980 readings[2]@88-402`. Event time is `window_end` less 1 us,
-//! of an early result the point it was made at less 1 us. Rows at one point come by window, then by key.
-//! A count window goes from its first record to 1 us after its last, and so does a global one.
+//! Nulls are left out by all but `count()`. Of no values `count`, `distinct` and `rate` are 0, `top_k` is `[]` and the
+//! others are null. A NaN is a value: it makes sums, means and variances NaN; `min`, `max` and quantiles pass it over.
 //!
-//! `late` takes the records that are late for every window that holds them, with the reason; `rejected` those of which an argument cannot be
-//! computed.
+//! **Outputs.** `out` has `window_start`, `window_end`, the fields of the key, and the aggregates by name. With
+//! `early` or `allowed_lateness` there are two more: `firing` is `early`, `on_time` or `correction`; `revision` is 0,
+//! and 1, 2, ... for corrections. A correction repeats the whole result. Where somebody takes it, `made_from` names
+//! the records: `readings[0]@120-980 readings[2]@88-402`. Event time is `window_end` less 1 us, of an early result
+//! the point it was made at less 1 us. Rows at one point come by window, then by key. A count window goes from its
+//! first record to 1 us after its last, and so does a global one.
 //!
-//! **What a result holds.** The result that a window gives at a point holds exactly the records whose partition's watermark was below that point when they
-//! were read: not a question of timing, so every run gives the same bits, on any number of workers. A record is late for a window when that
-//! watermark had reached `window_end + allowed_lateness`. An early result holds whole panes up to its point, and goes out where something is new in it. Session and
-//! count windows see their records in order, and late ones go to `late` at once.
+//! `late` takes the records that are late for every window that holds them, with the reason; `rejected` those of
+//! which an argument cannot be computed.
 //!
-//! **At the end of input** every window fires. A count window that never had all its records is not told: a live job would not tell it either.
+//! **What a result holds.** The result that a window gives at a point holds exactly the records whose partition's
+//! watermark was below that point when they were read: not a question of timing, so every run gives the same bits, on
+//! any number of workers. A record is late for a window when that watermark had reached `window_end +
+//! allowed_lateness`. An early result holds whole panes up to its point, and goes out where something is new in it.
+//! Session and count windows see their records in order, and late ones go to `late` at once.
+//!
+//! **At the end of input** every window fires. A count window that never had all its records is not told: a live job
+//! would not tell it either.
 
 mod accumulators;
 mod core;

@@ -26,6 +26,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// How many rows wait at most before they are handed over.
 const ROWS_MAX: usize = 8192;
 
+/// How many keys without slots are kept at least, before any is forgotten.
+const IDLE_KEYS: usize = 1024;
+
 /// Windows made of panes, at work.
 pub struct Panes {
     grid: Arc<Grid>,
@@ -41,6 +44,8 @@ pub struct Panes {
     sightings: BTreeMap<EventTime, Vec<(u32, EventTime)>>,
     watermark: EventTime,
     gathered: Vec<Gathered>,
+    /// How many keys have no slots.
+    idle: usize,
 }
 
 #[derive(Default)]
@@ -83,6 +88,7 @@ impl Panes {
             sightings: BTreeMap::new(),
             watermark: BEFORE_ALL,
             gathered: Vec::new(),
+            idle: 0,
         }
     }
 
@@ -176,7 +182,9 @@ impl Panes {
         pane.slots.push(slot);
         let places = &self.places;
         pane.index.insert_unique(place.hash(), slot, |slot| places[*slot as usize].hash());
-        self.core.keys.entry_mut(place.key).live += 1;
+        let entry = self.core.keys.entry_mut(place.key);
+        entry.live += 1;
+        self.idle -= usize::from(std::mem::take(&mut entry.idle));
     }
 
     /// Enters into the agenda all that a slot is for, after a point.
@@ -189,7 +197,8 @@ impl Panes {
         });
     }
 
-    /// Notes that a key was seen in a pane, from the point on that holds the record; after a point, the next window is looked at then.
+    /// Notes that a key was seen in a pane, from the point on that holds the record. The next window is looked at then,
+    /// if that is after a point.
     fn sight(&mut self, place: Place, after: EventTime) {
         if self.empty.is_some() {
             let pane_end = self.grid.pane_end(place.pane);
@@ -289,46 +298,45 @@ impl Panes {
         late.map(|g| self.grid.correction(g.bucket)).collect::<BTreeSet<_>>().len() as i64
     }
 
-    /// Frees the panes that no window needs after a point, and forgets the keys that have none.
+    /// Frees the panes that no window needs after a point.
     fn free(&mut self, point: EventTime) {
         self.absorb(point);
-        let mut freed = false;
         while let Some(first) = self.panes.first_entry() {
             let last = self.grid.end_of(self.grid.last_window(*first.key()));
             if self.grid.last_point(last) > point {
                 break;
             }
-            freed = true;
             let slots = first.remove().slots;
-            slots.into_iter().for_each(|slot| self.leave(slot, point));
+            slots.into_iter().for_each(|slot| self.leave(slot));
         }
-        if freed && self.empty.is_some() {
-            self.sweep(point);
+        if self.idle > IDLE_KEYS && self.idle * 2 > self.core.keys.len() {
+            self.forget_idle();
         }
     }
 
     /// Takes a slot out of use.
-    fn leave(&mut self, slot: u32, point: EventTime) {
+    fn leave(&mut self, slot: u32) {
         self.core.slots.give(slot);
-        let key = self.places[slot as usize].key;
-        let entry = self.core.keys.entry_mut(key);
+        let entry = self.core.keys.entry_mut(self.places[slot as usize].key);
         entry.live -= 1;
+        entry.idle = entry.live == 0;
         entry.uncache();
-        let (live, hash) = (entry.live, entry.hash);
+        self.idle += usize::from(entry.idle);
+        let hash = entry.hash;
         self.core.touch(hash);
-        if live == 0 && !self.tells_empty(key, point.saturating_add(1)) {
-            self.core.keys.forget(key);
-        }
     }
 
-    /// Forgets the keys that have no slots and will not be told of any more.
-    fn sweep(&mut self, point: EventTime) {
-        let gone = |key: &u32| self.core.keys.entry(*key).live == 0 && !self.tells_empty(*key, point.saturating_add(1));
-        for key in self.core.keys.living().filter(gone).collect::<Vec<_>>() {
-            let hash = self.core.keys.entry(key).hash;
-            self.core.touch(hash);
-            self.core.keys.forget(key);
-        }
+    /// Forgets the keys that have no slots and are not told of any more. They are not forgotten at once: most come
+    /// again in the next window.
+    fn forget_idle(&mut self) {
+        let gone: Vec<u32> = self.core.keys.living().filter(|key| !self.matters(*key)).collect();
+        self.idle -= gone.iter().filter(|key| self.core.keys.entry(**key).idle).count();
+        gone.into_iter().for_each(|key| self.core.keys.forget(key));
+    }
+
+    /// Whether anything is to be remembered of a key.
+    fn matters(&self, key: u32) -> bool {
+        self.core.keys.entry(key).live > 0 || self.tells_empty(key, self.watermark.saturating_add(1))
     }
 
     /// Joins what a global window has told at a point into one slot a key, so that its panes do not pile up.
@@ -345,8 +353,8 @@ impl Panes {
             }));
             for slot in kept {
                 let place = self.places[slot as usize];
-                self.core.keys.entry_mut(place.key).live -= 1;
                 self.enter(place, slot);
+                self.core.keys.entry_mut(place.key).live -= 1;
                 self.panes.get_mut(&start).expect("a pane that was entered").scheduled = true;
             }
         }
@@ -354,17 +362,18 @@ impl Panes {
         for of_key in slots.chunk_by(|a, b| a.rank == b.rank) {
             let whole = self.core.slots.merged(of_key.iter().map(|g| g.slot));
             self.enter(Place { key: of_key[0].key, origin: 0, pane: WHOLE, bucket: ON_TIME }, whole);
-            of_key.iter().for_each(|g| self.leave(g.slot, point));
+            of_key.iter().for_each(|g| self.leave(g.slot));
         }
     }
 }
 
 impl Place {
+    /// Mixes key, origin and bucket by one wide product, both halves of which count.
     fn hash(&self) -> u64 {
-        let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&self.key.to_le_bytes());
-        bytes[4..].copy_from_slice(&self.bucket.to_le_bytes());
-        xxh3_64(&bytes) ^ u64::from(self.origin).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        let place = (u64::from(self.key) << 32 | u64::from(self.origin))
+            ^ (self.bucket as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let product = u128::from(place ^ 0x2d35_8dcc_aa6c_78a5) * u128::from(0x8bb8_4b93_962e_acc9_u64);
+        (product >> 64) as u64 ^ product as u64
     }
 }
 
@@ -412,14 +421,14 @@ impl Instance for Panes {
             }
         }
         self.core.flush(out);
-        self.free(watermark);
         self.watermark = self.watermark.max(watermark);
+        self.free(watermark);
     }
 
     fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
         let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], SavedKey>> =
             self.core.changed().into_iter().map(|group| (group, BTreeMap::new())).collect();
-        for key in self.core.keys.living() {
+        for key in self.core.keys.living().filter(|key| self.matters(*key)) {
             let entry = self.core.keys.entry(key);
             if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
                 keys.insert(&entry.bytes, SavedKey { key: entry.bytes.to_vec(), seen: entry.seen, slots: Vec::new() });
@@ -471,6 +480,6 @@ impl Instance for Panes {
     }
 
     fn keys(&self) -> usize {
-        self.core.keys.len()
+        self.core.keys.len() - self.idle
     }
 }

@@ -67,8 +67,8 @@ impl Runs {
     fn assign(&mut self, batch: &Batch, failed: &[u32]) {
         let keys = batch.keys().expect("a step that is planned as keyed has keys");
         let times = batch.times();
-        for row in 0..batch.len() {
-            self.close(times[row]);
+        for (row, time) in times.iter().enumerate() {
+            self.close(*time);
             if failed.binary_search(&(row as u32)).is_ok() {
                 self.core.assigned.push(NOWHERE);
                 continue;
@@ -80,7 +80,7 @@ impl Runs {
                 self.runs.resize(key as usize + 1, Run::default());
             }
             let slot = match self.ending {
-                Ending::Gap(gap) => self.extend_session(key, times[row], gap),
+                Ending::Gap(gap) => self.extend_session(key, *time, gap),
                 Ending::Records { part, window, slide } => self.count(key, part, window, slide),
             };
             self.core.assigned.push(slot);
@@ -128,7 +128,7 @@ impl Runs {
                 }
             }
             let keys = &self.core.keys;
-            due.sort_unstable_by_key(|key| (self.runs[*key as usize].first, &keys.entry(*key).bytes));
+            due.sort_unstable_by_key(|key| (self.runs[*key as usize].first, &*keys.entry(*key).bytes));
             for key in due {
                 let run = &mut self.runs[key as usize];
                 let parts = run.parts.drain(..).collect();

@@ -1,4 +1,4 @@
-//! Cases for every rule of the manual, each run in every way that must not matter; and random ones against a naive account.
+//! Cases for every rule of the manual, each run in every way that must not matter; random ones against a naive account.
 
 use super::Aggregate;
 use crate::check;

@@ -335,30 +335,23 @@ fn a_pipe_is_read_by_a_thread_of_its_own() {
     }
 }
 
+/// What is wrong with a source in a folder that has `readings.json` and `a.bin`.
+fn check_faults(path: &str, settings: &str, expected: &[&str]) {
+    let case = Case::new(settings).with("readings.json", b"").with("a.bin", b"");
+    let folder = case.folder.path().to_str().expect("UTF-8");
+    let mut faults = Vec::new();
+    case.source(path).plan(&mut faults);
+    let plain = |f: &Fault| f.to_string().replace(folder, "@").replace(&working_folder(), " in .");
+    assert_eq!(faults.iter().map(plain).collect::<Vec<_>>(), expected, "{path}\n{settings}");
+}
+
 #[test]
-fn faults_say_what_would_be_right() {
-    let case = Case::new("").with("readings.json", b"").with("a.bin", b"");
-    let check = |path: &str, settings: &str, expected: &[&str]| {
-        let folder = case.folder.path().to_str().expect("UTF-8");
-        let text = format!("path = {path}\n{settings}").replace('@', folder);
-        let parsed: FileSource = toml::from_str(&text).expect("a configuration");
-        let mut faults = Vec::new();
-        parsed.plan(&mut faults);
-        let said: Vec<String> =
-            faults.iter().map(|f| f.to_string().replace(folder, "@").replace(&working_folder(), " in .")).collect();
-        assert_eq!(said, expected, "{text}");
-    };
+fn faults_of_paths_say_what_would_be_right() {
+    let check = check_faults;
     check("'@/reading.json'", JSON, &["path: no file `@/reading.json` in . (did you mean `@/readings.json`?)"]);
     check("'@/x/y.json'", JSON, &["path: no file `@/x/y.json` in . (`@` has `a.bin`, `readings.json`)"]);
     check("'@'", &format!("{JSON}format = 'json'"), &["path: `@` is a folder (its files are `@/*`)"]);
-    check(
-        "[]",
-        JSON,
-        &[
-            "path: no path is given (write a file, a pattern such as \"data/*.jsonl\", or \"-\")",
-            "path: no path is given",
-        ],
-    );
+    check("[]", JSON, &["path: no path is given (write a file, a pattern such as \"data/*.jsonl\", or \"-\")"]);
     check(
         "'a***'",
         JSON,
@@ -372,6 +365,18 @@ fn faults_say_what_would_be_right() {
         JSON,
         &["path: `@/*.json` and `@/*.csv.gz` are of different formats (make a source for each, and a `union` step)"],
     );
+    check(
+        "'@/*.parquet'",
+        "event_time = 't'",
+        &["fields: there is no file yet whose columns could be offered (declare the fields)"],
+    );
+    let typo = toml::from_str::<FileSource>("path = 5").expect_err("a fault").to_string();
+    assert!(typo.contains("a path or a list of paths"), "{typo}");
+}
+
+#[test]
+fn faults_of_settings_say_what_would_be_right() {
+    let check = check_faults;
     check(
         "'@/readings.json'",
         "event_time = 't'",
@@ -416,11 +421,4 @@ fn faults_say_what_would_be_right() {
             "compression: Parquet is compressed inside (leave `compression` out)",
         ],
     );
-    check(
-        "'@/*.parquet'",
-        "event_time = 't'",
-        &["fields: there is no file yet whose columns could be offered (declare the fields)"],
-    );
-    let typo = toml::from_str::<FileSource>("path = 5").expect_err("a fault").to_string();
-    assert!(typo.contains("a path or a list of paths"), "{typo}");
 }
