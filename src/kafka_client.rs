@@ -20,7 +20,7 @@ use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -461,6 +461,8 @@ pub struct Watch {
 #[derive(Default)]
 struct State {
     away: BTreeMap<String, Away>,
+    /// The partitions, by topic, whose leaders were up when the client last told, while a broker is away.
+    led: BTreeMap<String, BTreeSet<i32>>,
     refused: Option<Refusal>,
     fatal: Option<String>,
     notes: BTreeMap<String, String>,
@@ -510,6 +512,13 @@ impl Watch {
             ));
         }
         state.notes.iter().next().map(|(what, note)| format!("{what}: {note}"))
+    }
+
+    /// Whether the leader of a partition can be reached. Where it is not known, it cannot.
+    pub fn reaches(&self, topic: &str, partition: i32) -> bool {
+        let state = self.state();
+        let is_led = || state.led.get(topic).is_some_and(|led| led.contains(&partition));
+        state.refused.is_none() && (state.away.is_empty() || is_led())
     }
 
     /// The failure that waiting does not mend, if there is one.
@@ -576,9 +585,14 @@ impl ClientContext for Watch {
                 | RDKafkaErrorCode::OperationTimedOut,
             ) => {
                 let Some((broker, reason)) = broker else { return };
-                let away =
-                    state.away.entry(broker.to_owned()).or_insert_with(|| Away { since: now(), reason: String::new() });
-                away.reason = without_duration(reason).to_owned();
+                if !state.away.contains_key(broker) {
+                    // Which partitions it leads is told by the next statistics.
+                    state.led.clear();
+                    state.away.insert(broker.to_owned(), Away { since: now(), reason: String::new() });
+                }
+                if let Some(away) = state.away.get_mut(broker) {
+                    away.reason = without_duration(reason).to_owned();
+                }
             }
             _ => {}
         }
@@ -589,7 +603,13 @@ impl ClientContext for Watch {
         if state.away.is_empty() && state.refused.is_none() {
             return;
         }
-        let Ok(Statistics { brokers }) = serde_json::from_slice(statistics) else { return };
+        let Ok(Statistics { brokers, topics }) = serde_json::from_slice(statistics) else { return };
+        let up: BTreeSet<i32> = brokers.values().filter(|b| b.state == "UP").map(|b| b.nodeid).collect();
+        let led = |topic: TopicStatistics| {
+            let led = topic.partitions.into_values().filter(|p| up.contains(&p.leader));
+            led.map(|p| p.partition).collect()
+        };
+        state.led = topics.into_iter().map(|(name, topic)| (name, led(topic))).collect();
         if brokers.values().any(|broker| broker.state == "UP") {
             state.refused = None;
             state
@@ -608,6 +628,19 @@ impl ConsumerContext for Watch {}
 #[derive(Deserialize)]
 struct Statistics {
     brokers: BTreeMap<String, BrokerStatistics>,
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    partitions: BTreeMap<String, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    partition: i32,
+    leader: i32,
 }
 
 #[derive(Deserialize)]
@@ -827,6 +860,28 @@ mod tests {
         let token = TokenFrom::Command(vec!["echo".into(), "opaque".into()]).fetch().expect("a token");
         assert_eq!((token.token.as_str(), token.principal_name.as_str()), ("opaque", "eagre"));
         assert!(TokenFrom::Command(vec!["false".into()]).fetch().is_err());
+    }
+
+    #[test]
+    fn a_partition_is_reached_where_its_leader_is_up() {
+        let watch = Watch::new(None);
+        assert!(watch.reaches("readings", 0));
+        let transport = || KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        watch.error(transport(), "b:9092/2: Connect failed");
+        assert!(!watch.reaches("readings", 0), "nobody has told yet whom the broker leads");
+        let told = |state: &str| {
+            format!(
+                r#"{{"brokers":{{"a:9092/1":{{"nodeid":1,"nodename":"a:9092","state":"UP"}},
+                    "b:9092/2":{{"nodeid":2,"nodename":"b:9092","state":"{state}"}}}},
+                    "topics":{{"readings":{{"partitions":{{"0":{{"partition":0,"leader":1}},
+                    "1":{{"partition":1,"leader":2}},"-1":{{"partition":-1,"leader":-1}}}}}}}}}}"#
+            )
+        };
+        watch.stats_raw(told("DOWN").as_bytes());
+        watch.error(transport(), "b:9092/2: Connect failed");
+        assert_eq!([0, 1, 2].map(|number| watch.reaches("readings", number)), [true, false, false]);
+        watch.stats_raw(told("UP").as_bytes());
+        assert!(watch.reaches("readings", 1));
     }
 
     #[test]
