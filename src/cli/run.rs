@@ -8,6 +8,7 @@ use crate::job::Plan;
 use crate::registry::Registry;
 use crate::sinks::stdout;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +86,7 @@ fn draws(when: When, plan: &Plan) -> bool {
 
 fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
     let (mut drawn, mut told) = (wall::now(), wall::now());
+    let mut troubles = Troubles::default();
     let due = |last: &mut Instant, every: Duration| {
         let due = last.elapsed() >= every;
         if due {
@@ -102,11 +104,35 @@ fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
                 eprintln!("{}", as_json(job.plan(), &job.status()))
             }
             (Some(live), StatusFormat::Text) if due(&mut drawn, DRAW_EVERY) => live.draw(job.plan(), &job.status()),
+            (None, StatusFormat::Text) if due(&mut drawn, DRAW_EVERY) => troubles.tell(job.plan(), &job.status()),
             _ => {}
         }
     }
     if let Some(live) = live {
         live.finish();
+    }
+}
+
+/// What is wrong around the job, by who says so: brokers that are away, for instance.
+#[derive(Default)]
+struct Troubles(BTreeMap<String, String>);
+
+impl Troubles {
+    /// Says on standard error what is wrong, once, and when it is well again.
+    fn tell(&mut self, plan: &Plan, status: &Status) {
+        let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, _))| ("source", &p.name, &s.trouble));
+        let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| ("sink", &p.name, &s.trouble));
+        for (part, name, trouble) in sources.chain(sinks) {
+            let who = format!("{part} `{name}`");
+            match trouble {
+                Some(trouble) if self.0.get(&who) != Some(trouble) => {
+                    eprintln!("{who}: {trouble}");
+                    self.0.insert(who, trouble.clone());
+                }
+                None if self.0.remove(&who).is_some() => eprintln!("{who}: well again"),
+                _ => {}
+            }
+        }
     }
 }
 
@@ -127,7 +153,8 @@ fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
         json!({ "origin": origin, "name": s.name, "watermark": show::watermark(s.watermark), "offset": s.sequence,
             "records": s.records, "behind": s.behind, "idle": s.idle, "ended": s.ended })
     });
-    json!({ "job": plan.name, "partitions": partitions.collect::<Vec<_>>(), "elapsed_s": status.elapsed.as_secs_f64(), "sources": sources.collect::<Vec<_>>(),
+    json!({ "job": plan.name, "elapsed_s": status.elapsed.as_secs_f64(),
+        "partitions": partitions.collect::<Vec<_>>(), "sources": sources.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "oldest": doctor::sentence(status) })
 }
 

@@ -19,7 +19,8 @@
 //! - `format`: `json` (one object a line), `csv` or `parquet`. By default what the file's ending says: `.json`,
 //!   `.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`; `.gz` or `.zst` may follow.
 //! - `fields`: the fields and what they are. Required for JSON and CSV; without it Parquet offers all columns it can.
-//! - `event_time`: the field that says when a record happened; one of kind time.
+//! - `event_time`: the field that says when a record happened; one of kind time. In what another job has written it is
+//!   `"event_time"`, which is then no field of its own.
 //! - `compression`: `none`, `gzip`, `zstd`, or `auto` (by default), which goes by the ending.
 //! - `follow`: when true, goes on reading lines that are appended to plain files, and files that appear under a
 //!   pattern. A line is read once its line break is there. A file that is cut, replaced or removed is not read on, and
@@ -43,7 +44,7 @@ use crate::formats::csv::CsvDecoder;
 use crate::formats::json::JsonDecoder;
 use crate::formats::parquet::schema_of;
 use crate::formats::{Decoder, Fields, MakeDecoder, TimeFrom, TimeUnit, Wanted, Written};
-use crate::schema::{Kind, Schema};
+use crate::schema::{Kind, SYSTEM_NAMES, Schema};
 use crate::source::{Feed, Position, Reader, Source, Wake};
 use reader::{ParquetReader, TextReader, Unreadable};
 use schemars::JsonSchema;
@@ -136,6 +137,9 @@ const DISCOVER: Duration = Duration::from_secs(1);
 
 const STANDARD_INPUT: &str = "-";
 
+/// What the event time is called in files that a job wrote: another job may read them by it.
+const EVENT_TIME: &str = SYSTEM_NAMES[0];
+
 const ENDINGS: [(&str, Format); 7] = [
     ("json", Format::Json),
     ("jsonl", Format::Json),
@@ -159,12 +163,14 @@ impl Source for FileSource {
         if let Some(format) = format {
             self.check_settings(format, faults);
         }
-        if faults.len() > before {
+        // Fields that are declared are known whatever else is wrong: steps that name others are told in the same pass.
+        let declared = self.fields.as_ref().is_some_and(|fields| !fields.0.is_empty());
+        if faults.len() > before && !declared {
             return None;
         }
         let schema = self.schema(format?).map_err(|fault| faults.push(fault)).ok()?;
         self.check_event_time(&schema, faults);
-        (faults.len() == before).then_some(schema)
+        Some(schema)
     }
 
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
@@ -262,6 +268,13 @@ impl FileSource {
             faults
                 .push(fault.help("write for example fields = { ts = \"time\", sensor = \"text\", value = \"float\" }"));
         }
+        let names = self.fields.iter().flat_map(|fields| fields.0.keys());
+        for name in names.filter(|name| SYSTEM_NAMES.contains(&name.as_str())) {
+            if name != EVENT_TIME || self.event_time != EVENT_TIME {
+                let path = vec!["fields".into(), name.clone()];
+                faults.push(Fault { path, message: format!("`{name}` is a name of Eagre's own"), help: None });
+            }
+        }
         if self.line_bytes_max == 0 {
             faults.push(Fault::at("line_bytes_max", "no line fits into 0 bytes").help("the default is 33554432"));
         }
@@ -331,7 +344,7 @@ impl FileSource {
     /// The fields that are declared, or all that the first readable Parquet file has.
     fn schema(&self, format: Format) -> Result<Schema, Fault> {
         if let Some(fields) = &self.fields {
-            return Ok(fields.schema());
+            return Ok(fields.schema().filtered(|name| !SYSTEM_NAMES.contains(&name)));
         }
         if format != Format::Parquet {
             return Err(Fault::at("fields", "the fields of a record are not given"));
@@ -351,7 +364,12 @@ impl FileSource {
 
     fn check_event_time(&self, schema: &Schema, faults: &mut Vec<Fault>) {
         let fault = |message: String| Fault::at("event_time", message);
-        match schema.field(&self.event_time).map(|f| f.kind) {
+        let kind = match &self.fields {
+            Some(fields) => fields.0.get(&self.event_time).map(|written| written.kind),
+            None if self.event_time == EVENT_TIME => Some(Kind::Time),
+            None => schema.field(&self.event_time).map(|f| f.kind),
+        };
+        match kind {
             Some(Kind::Time) => {}
             Some(kind) => {
                 let written = if kind.is_number() { "time(ms)" } else { "time" };

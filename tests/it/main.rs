@@ -2,7 +2,11 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests may look at clocks and may panic")]
 
+mod bad_input;
+mod broker;
+mod dataflows;
 mod determinism;
 mod engine;
 mod oracles;
 mod parts;
+mod program;

@@ -340,7 +340,7 @@ fn check_faults(path: &str, settings: &str, expected: &[&str]) {
     let case = Case::new(settings).with("readings.json", b"").with("a.bin", b"");
     let folder = case.folder.path().to_str().expect("UTF-8");
     let mut faults = Vec::new();
-    assert_eq!(case.source(path).plan(&mut faults), None);
+    case.source(path).plan(&mut faults);
     let plain = |f: &Fault| f.to_string().replace(folder, "@").replace(&working_folder(), " in .");
     assert_eq!(faults.iter().map(plain).collect::<Vec<_>>(), expected, "{path}\n{settings}");
 }
@@ -390,12 +390,15 @@ fn faults_of_settings_say_what_would_be_right() {
         &[
             "line_bytes_max: no line fits into 0 bytes (the default is 33554432)",
             "header: `header` is a setting of CSV, and these files are not",
+            "event_time: field `t` is of kind int, and an event time is a time (declare it in `fields` as t = \"time(ms)\")",
         ],
     );
     check(
         "'@/readings.json'",
-        "event_time = 't'\nfields = { t = 'int' }",
+        "event_time = 't'\nfields = { t = 'int', origin = 'text', event_time = 'time' }",
         &[
+            "fields.event_time: `event_time` is a name of Eagre's own",
+            "fields.origin: `origin` is a name of Eagre's own",
             "event_time: field `t` is of kind int, and an event time is a time (declare it in `fields` as t = \"time(ms)\")",
         ],
     );
