@@ -88,8 +88,8 @@ pub trait Reader: Send {
         None
     }
 
-    /// Whether what it reads from answers: while it does not, [`Read::Idle`] does not mean that the partition is silent,
-    /// and the others go on waiting for it.
+    /// Whether what it reads from answers: while it does not, [`Read::Idle`] does not mean that the partition is
+    /// silent, and the others go on waiting for it.
     fn is_connected(&self) -> bool {
         true
     }

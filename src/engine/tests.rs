@@ -12,11 +12,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// `kind = "tide"`: for each partition a script. A number is a record of that second; `wake` gives nothing until the
-/// source calls, `away` nothing for 300 ms because nobody answers, `idle` nothing for ever, and `fail` fails. Where the script is over, the
-/// partition ends.
+/// source calls, `away` nothing for 300 ms because nobody answers, `idle` nothing for ever, and `fail` fails. Where the
+/// script is over, the partition ends.
 #[derive(Clone, Deserialize, JsonSchema)]
 struct Tide {
     partitions: Vec<String>,
@@ -78,7 +79,7 @@ impl Reader for TideReader {
                     called.store(true, Ordering::SeqCst);
                     wake();
                 };
-                begun.then(|| std::thread::spawn(call));
+                begun.then(|| Builder::new().name("tide".into()).spawn(call).expect("a thread can be started"));
                 return Ok(Read::Idle(Duration::from_secs(60)));
             }
             "wake" => {}
