@@ -93,6 +93,12 @@ pub trait Reader: Send {
         None
     }
 
+    /// Whether what it reads from answers: while it does not, [`Read::Idle`] does not mean that the partition is
+    /// silent, and the others go on waiting for it.
+    fn is_connected(&self) -> bool {
+        true
+    }
+
     /// How much has been read, in the unit of [`Feed::total`].
     fn progress(&self) -> u64 {
         0

@@ -111,11 +111,15 @@ impl Partitions {
         self.change(origin, |standing| standing.ended = true);
     }
 
-    /// The least watermark of the partitions that are neither silent nor ended and meet those of `source` in some step;
-    /// [`BEFORE_ALL`] when there is none.
+    /// What the partitions that meet those of `source` in some step have reached: the least watermark of those that are
+    /// neither silent nor ended. Where all are silent, the greatest: none of them waits for another.
     pub fn reached(&self, source: usize) -> EventTime {
-        let meets = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.idle && !s.ended;
-        self.with(|places| places.values().filter(meets).map(|s| s.watermark).min().unwrap_or(BEFORE_ALL))
+        let meets = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.ended;
+        self.with(|places| {
+            let speaking = places.values().filter(meets).filter(|s| !s.idle).map(|s| s.watermark).min();
+            let all = || places.values().filter(meets).map(|s| s.watermark).max();
+            speaking.or_else(all).unwrap_or(BEFORE_ALL)
+        })
     }
 
     /// The least watermark of the source's partitions that still have something to give, one that has not spoken yet
@@ -166,5 +170,7 @@ mod tests {
         assert_eq!((partitions.reached(0), partitions.reached(2)), (40, BEFORE_ALL));
         partitions.end(2);
         assert_eq!(partitions.reached(0), 50);
+        partitions.idle(0, 51);
+        assert_eq!(partitions.reached(0), 51, "all are silent: what is in the newest window is not waited for either");
     }
 }

@@ -220,7 +220,7 @@ impl Start {
     fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
         let Some(origin) = self.add(i, shown) else { return };
         open.tell(origin, Found::Announced(origin));
-        self.shared.wake_threads();
+        self.shared.wake_readers();
         let steps =
             || self.plan.steps.iter().zip(&self.shared.metrics.steps).filter(|(step, _)| step.sources.contains(&i));
         let heard = |epoch: u64| steps().all(|(_, counts)| read_step(counts).epoch > epoch);
@@ -233,7 +233,7 @@ impl Start {
         let reached =
             steps().map(|(_, counts)| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
         self.open_partition(i, open, origin, name, reached.max().unwrap_or(BEFORE_ALL));
-        self.shared.wake_threads();
+        self.shared.wake_readers();
     }
 
     /// The writers of each worker, for each sink.
@@ -329,7 +329,7 @@ fn spawn_reader(
         }
     };
     let thread = Builder::new().name(format!("eagre:read-{worker}")).spawn(read).expect("a thread can be started");
-    start.shared.add_thread(thread.thread().clone());
+    start.shared.add_reader(thread.thread().clone());
     let _ = reader.set(thread.thread().clone());
 }
 
@@ -348,7 +348,7 @@ fn discover(start: &Arc<Start>) {
             }
         };
         let thread = Builder::new().name("eagre:discover".into()).spawn(look).expect("a thread can be started");
-        shared.add_thread(thread.thread().clone());
+        shared.add_discoverer(thread.thread().clone());
     }
 }
 
