@@ -28,6 +28,11 @@ pub trait Source: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// file. Every fault is reported, `None` only when there was one.
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema>;
 
+    /// Whether it reads the file of that path.
+    fn reads(&self, _path: &str) -> bool {
+        false
+    }
+
     /// Connects. `wanted` are those of the offered fields that the job uses: nothing else has to be decoded.
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure>;
 }

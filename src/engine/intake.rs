@@ -307,7 +307,7 @@ impl Turn<'_> {
         let records = rows.times.len() as u64;
         let last = rows.sequences.last().copied();
         let stamped = partition.stamper.stamp(rows, wall::time_of_day(), &self.shared.origins);
-        self.shared.partitions.advance(partition.origin, partition.stamper.watermark(), last, records);
+        self.shared.partitions.advance(partition.origin, partition.stamper.reached(), last, records);
         self.shared.moved_on();
         self.post(lane, partition, stamped.batch, stamped.rejected, stamped.late);
     }
@@ -333,6 +333,9 @@ impl Turn<'_> {
         let Some(sender) = &lane.sender else { return false };
         let mut sent = false;
         while let Some(polled) = partition.outbox.pop_front() {
+            if let Some(rejected) = &polled.rejected {
+                self.shared.metrics.sources[lane.source].why.note(rejected);
+            }
             let [records, rejected] = [&polled.batch, &polled.rejected].map(|b| b.as_ref().map_or(0, Batch::len));
             let late = polled.late;
             match sender.try_send(polled) {

@@ -360,6 +360,9 @@ impl RunningStep {
         for (port, batches) in [out, rejected, late].into_iter().enumerate().filter(|(_, batches)| !batches.is_empty())
         {
             counts[port].fetch_add(batches.iter().map(|b| b.len() as u64).sum(), Relaxed);
+            if port == 1 {
+                metrics.why.note(&batches[0]);
+            }
             let parcels = batches.into_iter().map(|batch| Parcel { to: 0, batch });
             self.ports[port].activate().session(&caps[port]).give_iterator(parcels);
         }

@@ -24,7 +24,9 @@ pub struct Standing {
     pub name: String,
     /// Its watermark.
     pub watermark: EventTime,
-    /// The sequence of its newest record.
+    /// The newest event time that was read.
+    pub newest: EventTime,
+    /// The sequence of the last record that was read.
     pub sequence: i64,
     /// How many records were read.
     pub records: u64,
@@ -40,6 +42,15 @@ pub struct Standing {
     pub advanced: Instant,
 }
 
+/// How far event time has come in a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    /// Its watermark.
+    pub watermark: EventTime,
+    /// Its newest event time.
+    pub newest: EventTime,
+}
+
 impl Partitions {
     /// Partitions of sources that belong to these groups.
     pub fn new(groups: Vec<usize>) -> Partitions {
@@ -53,6 +64,7 @@ impl Partitions {
             source,
             name,
             watermark,
+            newest: BEFORE_ALL,
             sequence: -1,
             records: 0,
             behind: None,
@@ -65,13 +77,14 @@ impl Partitions {
     }
 
     /// Notes what was read of a partition.
-    pub fn advance(&self, origin: Origin, watermark: EventTime, sequence: Option<i64>, records: u64) {
+    pub fn advance(&self, origin: Origin, reached: Reached, sequence: Option<i64>, records: u64) {
         self.change(origin, |standing| {
             standing.sequence = sequence.unwrap_or(standing.sequence);
             standing.records += records;
             standing.quiet = false;
             standing.idle = false;
-            rise(standing, watermark);
+            standing.newest = reached.newest;
+            rise(standing, reached.watermark);
         });
     }
 
@@ -143,12 +156,13 @@ mod tests {
 
     #[test]
     fn only_those_that_speak_hold_the_others_back() {
+        let reached = |watermark| Reached { watermark, newest: watermark };
         let partitions = Partitions::new(vec![0, 0, 1]);
         for (origin, source) in [(0, 0), (1, 0), (2, 1), (3, 2)] {
             partitions.add(source, origin, "p", BEFORE_ALL);
         }
-        partitions.advance(0, 50, Some(3), 4);
-        partitions.advance(2, 40, Some(0), 1);
+        partitions.advance(0, reached(50), Some(3), 4);
+        partitions.advance(2, reached(40), Some(0), 1);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(BEFORE_ALL)));
         partitions.quiet(1);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(50)));

@@ -61,6 +61,8 @@ type Writers = Vec<Option<Box<dyn Writer>>>;
 /// How a job stands: everything that is counted, at one moment.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// Whether it was stopped before the end of its input.
+    pub stopped: bool,
     /// Time since the start.
     pub elapsed: Duration,
     /// Sources in the order of the plan, with how much there is to read of each.
@@ -133,6 +135,7 @@ impl Job {
         let shared = &self.start.shared;
         let total = |i: usize| self.start.sources[i].feed.total();
         Status {
+            stopped: shared.stopping(),
             elapsed: self.begun.elapsed(),
             sources: shared.metrics.sources.iter().enumerate().map(|(i, s)| (s.read(), total(i))).collect(),
             steps: shared.metrics.steps.iter().map(|step| read_step(step)).collect(),

@@ -152,15 +152,17 @@ struct Shape {
 
 impl Shape {
     fn new(emits: &Emits, planning: &Planning<'_>) -> Shape {
-        let own = |name: &str| name == MADE_FROM || emits.fields.iter().any(|f| f.name == name);
         let input = planning.input();
+        let own = |name: &str| emits.fields.iter().any(|f| f.name == name);
+        // A row that extends one that was derived itself was made from the same records.
+        let made_before = emits.extends_input && input.field(MADE_FROM).is_some();
         let carried: Vec<usize> = if emits.extends_input {
             (0..input.fields().len()).filter(|i| !own(&input.fields()[*i].name)).collect()
         } else {
             Vec::new()
         };
         let key = if emits.extends_input { &[] } else { planning.key() };
-        let made_from = planning.wants(MADE_FROM);
+        let made_from = planning.wants(MADE_FROM) && !made_before;
         let fields = carried.iter().map(|i| input.fields()[*i].clone());
         let fields = fields.chain(key.iter().cloned()).chain(emits.fields.iter().cloned());
         let fields = fields.chain(made_from.then(|| Field::new(MADE_FROM, Kind::Text)));
