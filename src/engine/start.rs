@@ -212,7 +212,9 @@ impl Start {
 
     fn open_partition(&self, i: usize, open: &OpenSource, origin: Origin, name: String, watermark: EventTime) {
         let plan = &self.plan.sources[i];
-        let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), plan.time.clone(), watermark);
+        let mut policy = plan.time.clone();
+        policy.max_ahead = policy.max_ahead.filter(|_| !open.feed.invents_time());
+        let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), policy, watermark);
         open.tell(origin, Found::Open(origin, name, stamper));
     }
 
