@@ -339,8 +339,14 @@ fn discover(start: &Arc<Start>) {
             while !start.shared.stopping() {
                 std::thread::park_timeout(every);
                 let open = &start.sources[i];
-                if let Ok(names) = open.feed.partitions() {
-                    start.named(i, names).into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown));
+                match open.feed.partitions() {
+                    Ok(names) => {
+                        start.named(i, names).into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown))
+                    }
+                    Err(failure) => {
+                        let source = &start.plan.sources[i].name;
+                        return start.shared.fail(failure.doing(format_args!("source `{source}`")));
+                    }
                 }
             }
         };

@@ -7,6 +7,7 @@ mod broker;
 mod dataflows;
 mod determinism;
 mod engine;
+mod kafka;
 mod oracles;
 mod parts;
 mod program;
