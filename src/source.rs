@@ -84,6 +84,11 @@ pub trait Reader: Send {
     /// Where the partition would be read next: behind everything given so far.
     fn position(&self) -> Position;
 
+    /// How many records (about) the partition holds that have not been given: the consumer lag.
+    fn behind(&self) -> Option<u64> {
+        None
+    }
+
     /// How much has been read, in the unit of [`Feed::total`].
     fn progress(&self) -> u64 {
         0

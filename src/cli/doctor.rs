@@ -34,12 +34,13 @@ pub fn report(plan: &Plan, status: &Status) -> String {
     for standing in standings.iter().take(8) {
         let policy = &plan.sources[standing.source].time;
         text.push_str(&format!(
-            "  {:<28} watermark {:<20} for {:>9}, at offset {}, {} records{}\n",
+            "  {:<28} watermark {:<20} for {:>9}, at offset {}, {} records{}{}\n",
             standing.name,
             show::watermark(standing.watermark),
             show::duration(standing.advanced.elapsed()),
             standing.sequence,
             show::grouped(standing.records),
+            standing.behind.filter(|n| *n > 0).map_or(String::new(), |n| format!(", {} behind", show::grouped(n))),
             advice(standing, policy.idle_after.map(|i| i.to_string())),
         ));
     }

@@ -93,7 +93,7 @@ fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
             rates: [None, rate(counts.records, then.map_or(0, |t| t.records))],
             watermark: mine.min(),
             busy: busy(counts.busy_ns, then.map_or(0, |t| t.busy_ns)),
-            queue: counts.queue.max(0) as u64,
+            queue: counts.queue.max(0) as u64 + behind(status, i),
             late: counts.late,
             rejected: counts.rejected,
             trouble: counts.trouble.clone(),
@@ -130,6 +130,11 @@ fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
         });
     }
     parts
+}
+
+/// The records of a source that have not been read, as far as it knows.
+fn behind(status: &Status, source: usize) -> u64 {
+    status.partitions.iter().filter(|(_, s)| s.source == source).filter_map(|(_, s)| s.behind).sum()
 }
 
 fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status) {

@@ -150,7 +150,11 @@ fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
     let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| {
         json!({ "name": p.name, "kind": p.kind, "records": s.records, "queue": s.queue, "busy_ns": s.busy_ns, "trouble": s.trouble })
     });
-    json!({ "job": plan.name, "elapsed_s": status.elapsed.as_secs_f64(), "sources": sources.collect::<Vec<_>>(),
+    let partitions = status.partitions.iter().map(|(origin, s)| {
+        json!({ "origin": origin, "name": s.name, "watermark": show::watermark(s.watermark), "offset": s.sequence,
+            "records": s.records, "behind": s.behind, "idle": s.idle, "ended": s.ended })
+    });
+    json!({ "job": plan.name, "partitions": partitions.collect::<Vec<_>>(), "elapsed_s": status.elapsed.as_secs_f64(), "sources": sources.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "oldest": doctor::sentence(status) })
 }
 

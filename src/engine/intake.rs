@@ -224,6 +224,7 @@ impl Turn<'_> {
             .progress
             .fetch_add(progress.saturating_sub(partition.progress), Relaxed);
         partition.progress = progress;
+        self.shared.partitions.behind(partition.origin, partition.reader.behind());
         if matches!(read, Read::Rows(_) | Read::Frames(_)) {
             partition.quiet = None;
         }

@@ -28,6 +28,8 @@ pub struct Standing {
     pub sequence: i64,
     /// How many records were read.
     pub records: u64,
+    /// How many records it holds that have not been read, where the source knows.
+    pub behind: Option<u64>,
     /// Whether it has given all that it has: it is not catching up.
     pub quiet: bool,
     /// Whether it has been silent for so long that nobody waits for it.
@@ -53,6 +55,7 @@ impl Partitions {
             watermark,
             sequence: -1,
             records: 0,
+            behind: None,
             quiet: false,
             idle: false,
             ended: false,
@@ -70,6 +73,11 @@ impl Partitions {
             standing.idle = false;
             rise(standing, watermark);
         });
+    }
+
+    /// Notes how many records a partition holds that have not been read.
+    pub fn behind(&self, origin: Origin, records: Option<u64>) {
+        self.change(origin, |standing| standing.behind = records);
     }
 
     /// Notes that a partition has given all that it has.

@@ -595,6 +595,11 @@ impl Reader for KafkaReader {
         self.position
     }
 
+    fn behind(&self) -> Option<u64> {
+        let high = queue::high_watermark(&self.consumer, &self.partition.topic, self.partition.number)?;
+        Some((high - self.position).max(0) as u64)
+    }
+
     fn progress(&self) -> u64 {
         let position = self.partition.until.map_or(self.position, |until| self.position.min(until));
         (position - self.partition.start).max(0) as u64

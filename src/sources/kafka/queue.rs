@@ -112,6 +112,18 @@ impl Queue {
     }
 }
 
+/// The offset behind the newest message of a partition, as the last answer of its broker said; asks nobody.
+pub fn high_watermark(consumer: &BaseConsumer<Watch>, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: client and topic are valid for the call, and it writes to the two numbers only.
+    let code = unsafe {
+        let client = consumer.client().native_ptr();
+        native::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high)
+    };
+    (code == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
 impl Message {
     fn event(&self) -> Event<'_> {
         use native::rd_kafka_resp_err_t::*;
