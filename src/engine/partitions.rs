@@ -98,11 +98,15 @@ impl Partitions {
         self.change(origin, |standing| standing.ended = true);
     }
 
-    /// The least watermark of the partitions that are neither silent nor ended and meet those of `source` in some step;
-    /// [`BEFORE_ALL`] when there is none.
+    /// The least watermark of the partitions that are neither silent nor ended and meet those of `source` in some step.
+    /// When all of them are silent, the greatest: then nobody waits for anybody. [`BEFORE_ALL`] when there is none.
     pub fn reached(&self, source: usize) -> EventTime {
-        let meets = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.idle && !s.ended;
-        self.with(|places| places.values().filter(meets).map(|s| s.watermark).min().unwrap_or(BEFORE_ALL))
+        let meets = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.ended;
+        self.with(|places| {
+            let all = || places.values().filter(meets);
+            let speaking = all().filter(|s| !s.idle).map(|s| s.watermark).min();
+            speaking.or_else(|| all().map(|s| s.watermark).max()).unwrap_or(BEFORE_ALL)
+        })
     }
 
     /// The least watermark of the source's partitions that still have something to give, one that has not spoken yet
@@ -152,5 +156,7 @@ mod tests {
         assert_eq!((partitions.reached(0), partitions.reached(2)), (40, BEFORE_ALL));
         partitions.end(2);
         assert_eq!(partitions.reached(0), 50);
+        partitions.idle(0, 51);
+        assert_eq!((partitions.reached(0), partitions.reached(2)), (51, BEFORE_ALL));
     }
 }

@@ -371,9 +371,8 @@ impl KafkaFeed {
                 .find_partition(topic, *number)
                 .ok_or_else(|| Tried::Again(format!("{topic}[{number}] was not answered for")))?;
             // The topic has just been seen: its leader does not know of the new partition yet.
-            let young = |error: &KafkaError| {
-                error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
-            };
+            let young =
+                |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition);
             match found.error() {
                 Ok(()) => Ok(found.offset()),
                 Err(error) if young(&error) => Err(Tried::Again(format!("{topic}[{number}] is not led yet"))),

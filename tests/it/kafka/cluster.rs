@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{env, fs, io, process};
+use std::{env, fs, io, process, thread};
 
 /// What takes longer than this will not come: starting a broker on a busy machine is the longest.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -37,14 +37,27 @@ pub fn real(test: &str) -> Option<String> {
     brokers
 }
 
+/// The same, if it has the listeners and users of `scripts/kafka`: tells it by the authority's file, which is given too.
+pub fn real_with_logins(test: &str) -> Option<(String, String)> {
+    let (brokers, authority) = (real(test)?, home().join("tls/ca.pem"));
+    if !authority.exists() {
+        say(&format!(
+            "skipped: kafka::{test}: no {}; KAFKA_HOME says where the broker's files are",
+            authority.display()
+        ));
+        return None;
+    }
+    Some((brokers, authority.display().to_string()))
+}
+
 /// Another listener of the same broker; `scripts/kafka` says which there are.
 pub fn listener(brokers: &str, number: u16) -> String {
     let (host, port) = brokers.rsplit_once(':').unwrap();
     format!("{host}:{}", port.parse::<u16>().unwrap() + number)
 }
 
-/// Where `scripts/kafka` keeps the files of the broker.
-pub fn home() -> PathBuf {
+/// Where `scripts/kafka` keeps the broker's files.
+fn home() -> PathBuf {
     env::var_os("KAFKA_HOME").map_or_else(|| root().join("target/kafka"), PathBuf::from)
 }
 
@@ -90,6 +103,14 @@ impl Topic {
     pub fn grow(&self, partitions: usize) {
         let new = NewPartitions::new(&self.name, partitions);
         wait_for(self.admin().create_partitions([&new], &options())).unwrap()[0].as_ref().unwrap();
+        while self.numbers(&client(&self.brokers).create().unwrap()).len() < partitions {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn numbers(&self, consumer: &BaseConsumer) -> Vec<i32> {
+        let metadata = consumer.fetch_metadata(Some(&self.name), PATIENCE).unwrap();
+        metadata.topics()[0].partitions().iter().map(|p| p.id()).collect()
     }
 
     /// Deletes it.
@@ -100,9 +121,14 @@ impl Topic {
     /// Where each of its partitions ends.
     pub fn ends(&self) -> Vec<i64> {
         let consumer: BaseConsumer = client(&self.brokers).create().unwrap();
-        let metadata = consumer.fetch_metadata(Some(&self.name), PATIENCE).unwrap();
-        let numbers: Vec<i32> = metadata.topics()[0].partitions().iter().map(|p| p.id()).collect();
-        numbers.iter().map(|p| consumer.fetch_watermarks(&self.name, *p, PATIENCE).unwrap().1).collect()
+        // A partition that was made just now may have no leader yet.
+        let end = |p: &i32| loop {
+            if let Ok((_, end)) = consumer.fetch_watermarks(&self.name, *p, PATIENCE) {
+                return end;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        self.numbers(&consumer).iter().map(end).collect()
     }
 
     /// The payloads of all its messages, sorted.
@@ -184,13 +210,13 @@ pub struct OwnBroker {
 impl OwnBroker {
     /// Starts a broker.
     pub fn start(name: &str) -> OwnBroker {
-        let home = root().join("target").join(name);
-        fs::create_dir_all(&home).unwrap();
-        let (libs, theirs) = (home.join("libs"), self::home().join("libs"));
+        let own = root().join("target").join(name);
+        fs::create_dir_all(&own).unwrap();
+        let (libs, theirs) = (own.join("libs"), home().join("libs"));
         if !libs.exists() && theirs.join(".complete").exists() {
             std::os::unix::fs::symlink(fs::canonicalize(theirs).unwrap(), &libs).unwrap();
         }
-        let broker = OwnBroker { home, port: free_ports(29_092) };
+        let broker = OwnBroker { home: own, port: free_ports(29_092) };
         broker.command("wipe");
         broker.command("start");
         broker
