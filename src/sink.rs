@@ -9,6 +9,7 @@ use crate::origin::Origins;
 use crate::schema::Schema;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// The configuration of a kind of sink; it is what a job file says under `[sink.NAME]`.
 pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -47,6 +48,9 @@ pub enum Shards {
     PerWorker,
 }
 
+/// Says what is wrong with the outside world just now: from any thread, also while the writer waits.
+pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// An open shard of a sink.
 ///
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
@@ -64,8 +68,8 @@ pub trait Writer: Send {
         self.flush()
     }
 
-    /// What is wrong with the outside world just now, for the live table.
-    fn trouble(&self) -> Option<String> {
+    /// What says what is wrong with the outside world, for people; asked for once, before anything is written.
+    fn trouble(&self) -> Option<Trouble> {
         None
     }
 }

@@ -49,7 +49,6 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
         }
         // `eagre run … | head`: who asked has what they wanted.
         Err(failure) if stdout::is_closed(&failure) => ExitCode::SUCCESS,
-        Err(failure) if stdout::is_closed(&failure) => ExitCode::SUCCESS,
         Err(failure) => {
             if arguments.format == StatusFormat::Json {
                 eprintln!("{}", json!({ "error": failure.message, "help": failure.help }));
@@ -154,7 +153,8 @@ fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
         json!({ "origin": origin, "name": s.name, "watermark": show::watermark(s.watermark), "offset": s.sequence,
             "records": s.records, "behind": s.behind, "idle": s.idle, "ended": s.ended })
     });
-    json!({ "job": plan.name, "partitions": partitions.collect::<Vec<_>>(), "elapsed_s": status.elapsed.as_secs_f64(), "sources": sources.collect::<Vec<_>>(),
+    json!({ "job": plan.name, "elapsed_s": status.elapsed.as_secs_f64(),
+        "partitions": partitions.collect::<Vec<_>>(), "sources": sources.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "oldest": doctor::sentence(status) })
 }
 

@@ -1,6 +1,7 @@
 //! What every part of a running job counts, always: cheap to count, ready to be shown, summed over workers when asked.
 
 use crate::job::plan::Plan;
+use crate::sink::Trouble;
 use crate::time::{BEFORE_ALL, EventTime};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -69,8 +70,8 @@ pub struct Sink {
     pub queue: AtomicI64,
     /// Nanoseconds of writing.
     pub busy: AtomicU64,
-    /// What is wrong with the outside world.
-    pub trouble: Mutex<Option<String>>,
+    /// What its writers say of the outside world.
+    pub troubles: Mutex<Vec<Trouble>>,
 }
 
 impl Metrics {
@@ -155,7 +156,7 @@ pub struct SinkCounts {
     pub queue: i64,
     /// See [`Sink`].
     pub busy_ns: u64,
-    /// See [`Sink`].
+    /// What is wrong with the outside world.
     pub trouble: Option<String>,
 }
 
@@ -177,11 +178,12 @@ impl Source {
 impl Sink {
     /// What it counts now.
     pub fn read(&self) -> SinkCounts {
+        let troubles = self.troubles.lock().expect("nobody panics while saying what is wrong");
         SinkCounts {
             records: self.records.load(Relaxed),
             queue: self.queue.load(Relaxed),
             busy_ns: self.busy.load(Relaxed),
-            trouble: said(&self.trouble),
+            trouble: troubles.iter().find_map(|say| say()),
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct Post {
 impl Outlet {
     /// Starts a thread that writes.
     pub fn start(writer: Box<dyn Writer>, post: Post) -> Outlet {
+        let troubles = &post.shared.metrics.sinks[post.sink].troubles;
+        troubles.lock().expect("nobody panics while saying what is wrong").extend(writer.trouble());
         let (orders, queue) = channel();
         let done = Arc::new(AtomicU64::new(0));
         let count = done.clone();
@@ -91,7 +93,6 @@ fn work(mut writer: Box<dyn Writer>, post: &Post, queue: &Receiver<Order>, done:
                     0
                 }
             };
-            *metrics.trouble.lock().expect("nobody panics while saying what is wrong") = writer.trouble();
         }
         if let Order::Write(batch) = &order {
             metrics.records.fetch_add(batch.len() as u64, Ordering::Relaxed);

@@ -34,7 +34,7 @@ use crate::batch::{self, Batch};
 use crate::fault::{Failure, Fault, list};
 use crate::kafka_client::{self, Names, Properties, Refused, Security, Watch};
 use crate::schema::Schema;
-use crate::sink::{Opening, Shards, Sink, Writer};
+use crate::sink::{Opening, Shards, Sink, Trouble, Writer};
 use crate::time::{self, Interval};
 use crate::value::{Value, value_at};
 use rdkafka::ClientContext;
@@ -48,7 +48,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -561,8 +561,9 @@ impl Writer for KafkaWriter {
         self.check()
     }
 
-    fn trouble(&self) -> Option<String> {
-        self.watch().trouble()
+    fn trouble(&self) -> Option<Trouble> {
+        let context = self.producer.context().clone();
+        Some(Arc::new(move || context.watch.trouble()))
     }
 }
 
@@ -725,7 +726,7 @@ mod tests {
         cluster.broker_down(1).expect("down");
         writer.write(&rows(&["a:1"])).expect("queued");
         let began = Instant::now();
-        while !writer.trouble().is_some_and(|trouble| trouble.contains("is away since")) {
+        while !writer.trouble().and_then(|say| say()).is_some_and(|trouble| trouble.contains("is away since")) {
             assert!(began.elapsed() < Duration::from_secs(20), "no trouble is seen");
             thread::sleep(Duration::from_millis(5));
         }

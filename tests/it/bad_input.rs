@@ -308,6 +308,23 @@ fn a_broker_that_is_away_is_waited_for_and_that_is_said() {
 }
 
 #[test]
+fn a_sink_says_that_its_broker_is_away_and_goes_on_when_it_is_back() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("out", 1, 1).unwrap();
+    cluster.broker_down(1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let folder = Folder::new(&[("job.toml", STRAIGHT.as_bytes()), ("in.jsonl", line(7).as_bytes())]);
+    let sink = format!("sink.out={{ kind = 'kafka', input = 'readings', brokers = '{brokers}', topic = 'out' }}");
+    let running = folder.start(&["run", "job.toml", "--set", &sink], Stdio::null(), Stdio::null());
+    folder.hears("sink `out`: broker ");
+    folder.hears("is away since");
+    cluster.broker_up(1).unwrap();
+    assert_eq!(running.wait(&folder).code, Some(0));
+    let lines = broker::lines(&brokers, "out");
+    assert!(lines.len() == 1 && lines[0].contains("\"value\":7"), "{lines:?}");
+}
+
+#[test]
 fn a_full_disk_is_told_with_the_file_and_what_helps() {
     let input = (0..3).map(|i| line(i) + "\n").collect::<String>();
     let folder = Folder::new(&[("job.toml", STRAIGHT.as_bytes()), ("in.jsonl", input.as_bytes())]);

@@ -1,5 +1,5 @@
-//! Every job that ships, on several numbers of workers: whatever it writes anywhere is the same, byte for byte once it is
-//! sorted. Its sinks are turned into a folder of the test, or into topics of a broker of the test.
+//! Every job that ships, on several numbers of workers: whatever it writes anywhere is the same, byte for byte once
+//! it is sorted. Its sinks are turned into a folder of the test, or into topics of a broker of the test.
 
 use crate::broker::{self, Sent};
 use crate::program::parquet_lines;

@@ -390,12 +390,15 @@ fn faults_of_settings_say_what_would_be_right() {
         &[
             "line_bytes_max: no line fits into 0 bytes (the default is 33554432)",
             "header: `header` is a setting of CSV, and these files are not",
+            "event_time: field `t` is of kind int, and an event time is a time (declare it in `fields` as t = \"time(ms)\")",
         ],
     );
     check(
         "'@/readings.json'",
-        "event_time = 't'\nfields = { t = 'int' }",
+        "event_time = 't'\nfields = { t = 'int', origin = 'text', event_time = 'time' }",
         &[
+            "fields.event_time: `event_time` is a name of Eagre's own",
+            "fields.origin: `origin` is a name of Eagre's own",
             "event_time: field `t` is of kind int, and an event time is a time (declare it in `fields` as t = \"time(ms)\")",
         ],
     );
