@@ -64,6 +64,12 @@ impl Partitions {
         self.with(|places| places.insert(origin, standing));
     }
 
+    /// Notes where a partition begins that is added while the job runs: at the beginning of time it would be taken for
+    /// the slowest, and everyone, it included, would wait for it.
+    pub fn begin(&self, origin: Origin, watermark: EventTime) {
+        self.change(origin, |standing| rise(standing, watermark));
+    }
+
     /// Notes what was read of a partition.
     pub fn advance(&self, origin: Origin, watermark: EventTime, sequence: Option<i64>, records: u64) {
         self.change(origin, |standing| {
@@ -158,5 +164,8 @@ mod tests {
         assert_eq!(partitions.reached(0), 50);
         partitions.idle(0, 51);
         assert_eq!((partitions.reached(0), partitions.reached(2)), (51, BEFORE_ALL));
+        partitions.add(0, 4, "p", BEFORE_ALL);
+        partitions.begin(4, 60);
+        assert_eq!((partitions.reached(0), partitions.slowest(0)), (60, Some(51)));
     }
 }

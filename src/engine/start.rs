@@ -229,7 +229,9 @@ impl Start {
         }
         let reached =
             steps().map(|(_, counts)| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
-        self.open_partition(i, open, origin, name, reached.max().unwrap_or(BEFORE_ALL));
+        let reached = reached.max().unwrap_or(BEFORE_ALL);
+        self.shared.partitions.begin(origin, reached);
+        self.open_partition(i, open, origin, name, reached);
         self.shared.wake_threads();
     }
 
