@@ -275,7 +275,12 @@ fn show(text: &mut String, prefix: &str, batch: &Batch, row: usize) {
     let schema = batch.records().schema();
     for (i, column) in batch.columns().iter().enumerate() {
         let name = schema.field(schema::SYSTEM + i).name();
-        if prefix == "rejected: " && (name == "step" || name == "place" || name == "payload") {
+        let told_elsewhere = match prefix {
+            "rejected: " => name == "step" || name == "place" || name == "payload",
+            "late: " => name == "place",
+            _ => false,
+        };
+        if told_elsewhere {
             continue;
         }
         text.push_str(&format!(" {name}="));

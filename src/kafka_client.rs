@@ -9,11 +9,14 @@
 //! client tries again by itself, for ever. Names and passwords that a broker refuses, and topics that do not exist, are
 //! failures, because waiting does not help.
 
+mod watch;
+
+pub use watch::Watch;
+
 use crate::fault::{self, Failure, Fault};
 use crate::time::{self, EventTime};
 use rdkafka::client::{Client, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, types::RDKafkaRespErr};
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
@@ -26,7 +29,7 @@ use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -452,183 +455,6 @@ fn base64url(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Watches a client: which brokers are away, whether a login was refused, whether the client is broken for good.
-pub struct Watch {
-    token: Option<TokenFrom>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    away: BTreeMap<String, Away>,
-    refused: Option<Refusal>,
-    fatal: Option<String>,
-    notes: BTreeMap<String, String>,
-}
-
-impl State {
-    fn refuse(&mut self, broker: Option<(&str, &str)>, what: &str, reason: &str) {
-        let reason = match broker {
-            Some((broker, rest)) => format!("broker {broker} {what}: {}", without_duration(rest)),
-            None => format!("the login fails: {reason}"),
-        };
-        self.refused.get_or_insert_with(|| Refusal { since: now(), reason });
-    }
-}
-
-struct Away {
-    since: EventTime,
-    reason: String,
-}
-
-struct Refusal {
-    since: EventTime,
-    reason: String,
-}
-
-impl Watch {
-    /// A watch for a client with that login.
-    pub fn new(security: Option<&Security>) -> Watch {
-        Watch { token: security.and_then(Security::token), state: Mutex::default() }
-    }
-
-    /// What is wrong with the cluster just now.
-    pub fn trouble(&self) -> Option<String> {
-        let state = self.state();
-        if let Some(refusal) = &state.refused {
-            return Some(format!("{} (since {}), retrying", refusal.reason, clock(refusal.since)));
-        }
-        if let Some((broker, away)) = state.away.iter().next() {
-            let more = match state.away.len() - 1 {
-                0 => String::new(),
-                more => format!(" (and {more} more)"),
-            };
-            return Some(format!(
-                "broker {broker} is away since {}, retrying{more}: {}",
-                clock(away.since),
-                away.reason
-            ));
-        }
-        state.notes.iter().next().map(|(what, note)| format!("{what}: {note}"))
-    }
-
-    /// The failure that waiting does not mend, if there is one.
-    pub fn failure(&self) -> Option<Failure> {
-        self.state().fatal.as_ref().map(|reason| Failure::new(format!("Kafka's client is broken: {reason}")))
-    }
-
-    /// A login that has been refused for that long, as a failure.
-    pub fn refusal(&self, for_at_least: Duration) -> Option<Failure> {
-        let state = self.state();
-        let refusal = state.refused.as_ref().filter(|r| now() - r.since >= for_at_least.as_micros() as i64)?;
-        Some(
-            Failure::new(refusal.reason.clone())
-                .help("look at `security`: protocol, mechanism, username, password and certificates"),
-        )
-    }
-
-    /// Why the last broker that is away could not be reached, in the client's words.
-    pub fn reason(&self) -> Option<String> {
-        self.state().away.values().next().map(|away| away.reason.clone())
-    }
-
-    /// Notes what is wrong with a thing, until [`Watch::mended`].
-    pub fn note(&self, what: &str, note: String) {
-        self.state().notes.insert(what.to_owned(), note);
-    }
-
-    /// The thing is well again.
-    pub fn mended(&self, what: &str) {
-        self.state().notes.remove(what);
-    }
-
-    /// A broker has answered a request that needs a login.
-    pub fn answered(&self) {
-        self.state().refused = None;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics while it holds the state of a client")
-    }
-}
-
-impl ClientContext for Watch {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    /// A connection that the broker closes at once is told in the log only, with a hint at the wrong protocol.
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
-        let text = text.split_once("]: ").map_or(text, |(_, text)| text);
-        if facility == "FAIL" && text.contains("security.protocol") {
-            self.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), text);
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let mut state = self.state();
-        let broker = broker_of(reason);
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Fatal) => state.fatal = Some(reason.to_owned()),
-            Some(RDKafkaErrorCode::Authentication) => state.refuse(broker, "refuses the login", reason),
-            Some(RDKafkaErrorCode::SSL) => state.refuse(broker, "and this client do not agree on TLS", reason),
-            Some(
-                RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::OperationTimedOut,
-            ) => {
-                let Some((broker, reason)) = broker else { return };
-                let away =
-                    state.away.entry(broker.to_owned()).or_insert_with(|| Away { since: now(), reason: String::new() });
-                away.reason = without_duration(reason).to_owned();
-            }
-            _ => {}
-        }
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        let mut state = self.state();
-        if state.away.is_empty() && state.refused.is_none() {
-            return;
-        }
-        let Ok(Statistics { brokers }) = serde_json::from_slice(statistics) else { return };
-        if brokers.values().any(|broker| broker.state == "UP") {
-            state.refused = None;
-            state
-                .away
-                .retain(|name, _| brokers.values().any(|b| b.nodeid >= 0 && b.nodename == *name && b.state != "UP"));
-        }
-    }
-
-    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        self.token.as_ref().ok_or("no token is configured")?.fetch()
-    }
-}
-
-impl ConsumerContext for Watch {}
-
-#[derive(Deserialize)]
-struct Statistics {
-    brokers: BTreeMap<String, BrokerStatistics>,
-}
-
-#[derive(Deserialize)]
-struct BrokerStatistics {
-    nodeid: i32,
-    nodename: String,
-    state: String,
-}
-
-/// The broker that an error of the client is about, and the rest: `sasl_ssl://host:port/bootstrap: Connect failed`.
-fn broker_of(reason: &str) -> Option<(&str, &str)> {
-    let (name, rest) = reason.split_once(": ")?;
-    let name = name.split_once("://").map_or(name, |(_, name)| name);
-    name.rsplit_once('/').map(|(broker, _)| (broker, rest))
-}
-
-/// A reason without its `(after 3ms in state CONNECT)`.
-fn without_duration(reason: &str) -> &str {
-    reason.split_once(" (after ").map_or(reason, |(reason, _)| reason)
-}
-
 /// Whether waiting will not mend this.
 pub fn lasts(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::*;
@@ -827,51 +653,5 @@ mod tests {
         let token = TokenFrom::Command(vec!["echo".into(), "opaque".into()]).fetch().expect("a token");
         assert_eq!((token.token.as_str(), token.principal_name.as_str()), ("opaque", "eagre"));
         assert!(TokenFrom::Command(vec!["false".into()]).fetch().is_err());
-    }
-
-    #[test]
-    fn trouble_comes_and_goes() {
-        let watch = Watch::new(None);
-        let transport = || KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
-        watch.error(transport(), "sasl_ssl://10.0.0.1:9092/bootstrap: Connect failed (after 0ms in state CONNECT)");
-        let trouble = watch.trouble().expect("trouble");
-        assert!(
-            trouble.starts_with("broker 10.0.0.1:9092 is away since ")
-                && trouble.ends_with(" UTC, retrying: Connect failed"),
-            "{trouble}"
-        );
-        watch.error(transport(), "10.0.0.2:9092/2: Connect failed");
-        let statistics = |state: &str| {
-            let broker = |id: i32, name: &str, state: &str| {
-                format!(r#""{name}/{id}":{{"nodeid":{id},"nodename":"{name}","state":"{state}"}}"#)
-            };
-            format!(
-                r#"{{"brokers":{{{},{}}}}}"#,
-                broker(-1, "10.0.0.1:9092", "DOWN"),
-                broker(2, "10.0.0.2:9092", state)
-            )
-        };
-        watch.stats_raw(statistics("CONNECT").as_bytes());
-        assert!(watch.trouble().expect("still away").contains(" (and 1 more): "));
-        watch.stats_raw(statistics("UP").as_bytes());
-        assert_eq!(watch.trouble(), None);
-        watch.error(
-            KafkaError::Global(RDKafkaErrorCode::Authentication),
-            "a:1/bootstrap: SASL authentication error: wrong",
-        );
-        assert!(
-            watch.refusal(Duration::ZERO).expect("refused").to_string().contains("broker a:1 refuses the login: SASL")
-        );
-        assert!(watch.refusal(Duration::from_secs(60)).is_none());
-        watch.answered();
-        assert_eq!(watch.trouble(), None);
-        let hint = "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected: might be caused by incorrect security.protocol (after 5ms in state X)";
-        watch.log(RDKafkaLogLevel::Info, "FAIL", hint);
-        assert!(
-            watch
-                .trouble()
-                .expect("trouble")
-                .ends_with(": Disconnected: might be caused by incorrect security.protocol")
-        );
     }
 }

@@ -93,6 +93,8 @@ fn parse<C: DeserializeOwned>(value: toml::Value) -> Result<C, Fault> {
 pub trait AnySource: Send + Sync {
     /// See [`Source::plan`].
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema>;
+    /// See [`Source::reads`].
+    fn reads(&self, path: &str) -> bool;
     /// See [`Source::open`].
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure>;
 }
@@ -100,6 +102,10 @@ pub trait AnySource: Send + Sync {
 impl<S: Source> AnySource for S {
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema> {
         Source::plan(self, faults)
+    }
+
+    fn reads(&self, path: &str) -> bool {
+        Source::reads(self, path)
     }
 
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
@@ -129,6 +135,8 @@ impl<O: Operator> AnyOperator for O {
 pub trait AnySink: Send + Sync {
     /// See [`Sink::plan`].
     fn plan(&self, input: &Schema, faults: &mut Vec<Fault>);
+    /// See [`Sink::writes`].
+    fn writes(&self) -> Option<&str>;
     /// See [`Sink::shards`].
     fn shards(&self) -> Shards;
     /// Opens shard `shard.0` of `shard.1`; see [`Sink::open`].
@@ -144,6 +152,10 @@ pub trait AnySink: Send + Sync {
 impl<S: Sink> AnySink for S {
     fn plan(&self, input: &Schema, faults: &mut Vec<Fault>) {
         Sink::plan(self, input, faults);
+    }
+
+    fn writes(&self) -> Option<&str> {
+        Sink::writes(self)
     }
 
     fn shards(&self) -> Shards {

@@ -170,9 +170,10 @@ pub fn rejected() -> Schema {
     Schema::new(["step", "reason", "place", "payload"].map(|name| Field::new(name, Kind::Text)))
 }
 
-/// The stream of records that came too late for a step: its input, with the reason behind it.
+/// The stream of records that came too late for a step: its input, with the reason and the place behind it.
 pub fn late(input: &Schema) -> Schema {
-    input.filtered(|name| name != "reason").with([Field::new("reason", Kind::Text)])
+    let more = ["reason", "place"].map(|name| Field::new(name, Kind::Text));
+    input.filtered(|name| name != "reason" && name != "place").with(more)
 }
 
 fn system_fields() -> [ArrowField; SYSTEM] {
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(schema.index_of("value"), Some(1));
         assert_eq!(schema.arrow().index_of("value").ok(), Some(SYSTEM + 1));
         assert_eq!(schema.arrow().field(0).name(), "event_time");
-        assert_eq!(late(&schema).names().collect::<Vec<_>>(), ["sensor", "value", "reason"]);
+        assert_eq!(late(&schema).names().collect::<Vec<_>>(), ["sensor", "value", "reason", "place"]);
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Checks the configuration against the fields it will be given. Every fault is reported.
     fn plan(&self, input: &Schema, faults: &mut Vec<Fault>);
 
+    /// The file that it writes, as it is configured: no other sink may write it, and no source read it.
+    fn writes(&self) -> Option<&str> {
+        None
+    }
+
     /// How many writers there are.
     fn shards(&self) -> Shards;
 

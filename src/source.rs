@@ -28,6 +28,11 @@ pub trait Source: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// file. Every fault is reported, `None` only when there was one.
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema>;
 
+    /// Whether it reads the file of that path.
+    fn reads(&self, _path: &str) -> bool {
+        false
+    }
+
     /// Connects. `wanted` are those of the offered fields that the job uses: nothing else has to be decoded.
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure>;
 }
@@ -87,6 +92,12 @@ pub trait Reader: Send {
     /// How many records (about) the partition holds that have not been given: the consumer lag.
     fn behind(&self) -> Option<u64> {
         None
+    }
+
+    /// Whether what it reads from answers: while it does not, [`Read::Idle`] does not mean that the partition is
+    /// silent, and the others go on waiting for it.
+    fn is_connected(&self) -> bool {
+        true
     }
 
     /// How much has been read, in the unit of [`Feed::total`].

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -118,7 +119,23 @@ impl fmt::Display for Interval {
 
 impl<'de> Deserialize<'de> for Interval {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Interval::parse(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Interval;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an interval such as \"10s\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Interval, E> {
+                Interval::parse(text).map_err(E::custom)
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Interval, E> {
+                Err(E::custom(format!("{number} has no unit; write for example \"{number}s\" or \"{number}ms\"")))
+            }
+        }
+        from.deserialize_any(Text)
     }
 }
 

@@ -125,7 +125,7 @@ pub enum StatusFormat {
 /// When to do a thing.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// On a terminal that no sink writes to.
+    /// On a terminal, unless a sink writes to standard output or --doctor does its reports.
     Auto,
     /// Always.
     Always,

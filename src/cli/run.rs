@@ -3,10 +3,11 @@
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
 use super::{FAILED, WRONG, doctor, plan, show};
-use crate::engine::{self, Job, Status, wall};
+use crate::engine::{self, Job, Standing, Status, wall};
 use crate::job::Plan;
 use crate::registry::Registry;
 use crate::sinks::stdout;
+use crate::time::EventTime;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -26,7 +27,7 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
     };
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
     let workers = arguments.workers.map(usize::from).or(plan.workers).unwrap_or_else(cores);
-    let live = draws(arguments.live, &plan);
+    let live = !arguments.doctor && draws(arguments.live, &plan);
     let mut job = match engine::start(plan, workers) {
         Ok(job) => job,
         Err(failure) => {
@@ -80,7 +81,7 @@ fn draws(when: When, plan: &Plan) -> bool {
     match when {
         When::Always => true,
         When::Never => false,
-        When::Auto => std::io::stderr().is_terminal() && !(prints && std::io::stdout().is_terminal()),
+        When::Auto => std::io::stderr().is_terminal() && !prints,
     }
 }
 
@@ -174,13 +175,14 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             &source.name,
             "read",
             counts.records,
-            &[("late at the source", counts.late), ("rejected", counts.rejected)],
+            &[("behind the watermark", counts.late), ("rejected", counts.rejected)],
         );
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
         let busy = show::duration(Duration::from_nanos(counts.busy_ns.iter().sum()));
         let did = format!("in, {} out, busy {busy},", show::grouped(counts.out));
         line(&step.name, &did, counts.records, &[("late", counts.late), ("rejected", counts.rejected)]);
+        why(&counts.why);
     }
     for (sink, counts) in plan.sinks.iter().zip(&status.sinks) {
         let from: Vec<String> = sink.inputs.iter().map(|port| show::port(plan.giver(*port), port.output)).collect();
@@ -191,7 +193,30 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             eprintln!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
         }
     }
+    advice(plan, status);
 }
+
+/// The first rejection says most.
+fn why(why: &Option<String>) {
+    if let Some(why) = why {
+        eprintln!("  {:<18} first rejected: {why}", "");
+    }
+}
+
+/// What a person may not have meant, or not expect.
+fn advice(plan: &Plan, status: &Status) {
+    if status.stopped {
+        eprintln!("  stopped before the end of the input: windows that were still open are not told");
+    }
+    let early = |s: &&Standing| s.records > 0 && s.newest < YEAR_1980;
+    if let Some(standing) = status.partitions.iter().map(|(_, s)| s).find(early) {
+        let (source, newest) = (&plan.sources[standing.source].name, show::watermark(standing.newest));
+        eprintln!("  the newest event of `{source}` is of {newest}: is its time in another unit, time(s) or time(ms)?");
+    }
+}
+
+/// Events from before it are more likely numbers in the wrong unit.
+const YEAR_1980: EventTime = 315_532_800_000_000;
 
 fn line(name: &str, did: &str, records: u64, extra: &[(&str, u64)]) {
     let extra: Vec<String> =

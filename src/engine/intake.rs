@@ -17,9 +17,10 @@ use crate::formats::Rows;
 use crate::job::plan::TimePolicy;
 use crate::origin::Origin;
 use crate::source::{Feed, Read, Reader};
-use crate::time::BEFORE_ALL;
+use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -87,6 +88,8 @@ pub struct Partition {
     at_end: bool,
     closed: bool,
     look_again: Option<Instant>,
+    /// Whether the reader has called since it was last asked: then it is asked at once.
+    woken: Arc<AtomicBool>,
     /// Since when the reader has had nothing to give.
     quiet: Option<Instant>,
     progress: u64,
@@ -167,7 +170,13 @@ impl Turn<'_> {
     }
 
     fn open(&self, lane: &Lane, origin: Origin, name: &str, stamper: Stamper) -> Result<Partition, Failure> {
-        let reader = lane.feed.open(name, None, self.wake.clone())?;
+        let woken = Arc::new(AtomicBool::new(false));
+        let (called, wake) = (woken.clone(), self.wake.clone());
+        let wake = Arc::new(move || {
+            called.store(true, Release);
+            wake();
+        });
+        let reader = lane.feed.open(name, None, wake)?;
         Ok(Partition {
             origin,
             reader,
@@ -177,6 +186,7 @@ impl Turn<'_> {
             at_end: false,
             closed: false,
             look_again: None,
+            woken,
             quiet: None,
             progress: 0,
         })
@@ -196,6 +206,7 @@ impl Turn<'_> {
             partition.stamper.end();
             partition.closed = true;
             self.shared.partitions.end(partition.origin);
+            self.shared.moved_on();
             self.post(lane, partition, None, None, 0);
             self.send(lane, partition);
             worked = true;
@@ -207,17 +218,24 @@ impl Turn<'_> {
         if partition.at_end || partition.decoding.len() >= DECODING_MAX {
             return false;
         }
-        if let Some(at) = partition.look_again.filter(|at| *at > wall::now()) {
+        if let Some(at) = partition.look_again.filter(|at| !partition.woken.load(Acquire) && *at > wall::now()) {
             self.next = self.next.min(at);
             return false;
         }
         let Some(drift) = lane.policy.max_drift else { return true };
-        let slowest = self.shared.partitions.slowest(lane.source);
-        slowest.is_none_or(|slowest| partition.stamper.watermark() <= slowest.saturating_add(drift.micros()))
+        let slowest = || self.shared.partitions.slowest(lane.source);
+        let is_near = |slowest: EventTime| partition.stamper.watermark() <= slowest.saturating_add(drift.micros());
+        if slowest().is_none_or(is_near) {
+            return true;
+        }
+        // It is looked at once more: whoever has moved on before this was said wakes nobody.
+        self.shared.wait_for_slowest();
+        slowest().is_none_or(is_near)
     }
 
     fn read(&mut self, lane: &Lane, partition: &mut Partition) -> Result<bool, Failure> {
         partition.look_again = None;
+        partition.woken.store(false, Release);
         let read = partition.reader.read(READ_RECORDS)?;
         let progress = partition.reader.progress();
         self.shared.metrics.sources[lane.source]
@@ -247,9 +265,14 @@ impl Turn<'_> {
 
     /// A partition that has been silent for long no longer holds the others back.
     fn grow_quiet(&mut self, lane: &Lane, partition: &mut Partition) {
+        if !partition.reader.is_connected() {
+            partition.quiet = None;
+            return;
+        }
         let since = *partition.quiet.get_or_insert_with(wall::now);
         if since.elapsed() >= QUIET && partition.decoding.is_empty() {
             self.shared.partitions.quiet(partition.origin);
+            self.shared.moved_on();
         }
         let Some(idle_after) = lane.policy.idle_after.filter(|_| !lane.feed.is_bounded()) else { return };
         if since.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
@@ -284,7 +307,8 @@ impl Turn<'_> {
         let records = rows.times.len() as u64;
         let last = rows.sequences.last().copied();
         let stamped = partition.stamper.stamp(rows, wall::time_of_day(), &self.shared.origins);
-        self.shared.partitions.advance(partition.origin, partition.stamper.watermark(), last, records);
+        self.shared.partitions.advance(partition.origin, partition.stamper.reached(), last, records);
+        self.shared.moved_on();
         self.post(lane, partition, stamped.batch, stamped.rejected, stamped.late);
     }
 
@@ -309,6 +333,9 @@ impl Turn<'_> {
         let Some(sender) = &lane.sender else { return false };
         let mut sent = false;
         while let Some(polled) = partition.outbox.pop_front() {
+            if let Some(rejected) = &polled.rejected {
+                self.shared.metrics.sources[lane.source].why.note(rejected);
+            }
             let [records, rejected] = [&polled.batch, &polled.rejected].map(|b| b.as_ref().map_or(0, Batch::len));
             let late = polled.late;
             match sender.try_send(polled) {

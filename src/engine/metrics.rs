@@ -1,10 +1,12 @@
 //! What every part of a running job counts, always: cheap to count, ready to be shown, summed over workers when asked.
 
+use crate::batch::Batch;
 use crate::job::plan::Plan;
 use crate::sink::Trouble;
 use crate::time::{BEFORE_ALL, EventTime};
-use std::sync::Mutex;
+use crate::value::Row;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock};
 
 /// The counts of a job.
 pub struct Metrics {
@@ -25,6 +27,8 @@ pub struct Source {
     pub batches: AtomicU64,
     /// Records that could not be decoded, or lay too far in the future.
     pub rejected: AtomicU64,
+    /// Why the first of them was rejected, and where it is.
+    pub why: Why,
     /// Records older than their partition's watermark.
     pub late: AtomicU64,
     /// How far the source has been read, in the unit of its total.
@@ -47,6 +51,8 @@ pub struct Step {
     pub out: AtomicU64,
     /// Records rejected.
     pub rejected: AtomicU64,
+    /// Why the first of them was rejected, and where it is.
+    pub why: Why,
     /// Records found late.
     pub late: AtomicU64,
     /// Nanoseconds at work.
@@ -93,6 +99,7 @@ impl Step {
             batches: zero(),
             out: zero(),
             rejected: zero(),
+            why: Why::default(),
             late: zero(),
             busy: zero(),
             waiting: zero(),
@@ -103,6 +110,26 @@ impl Step {
     }
 }
 
+/// The reason of the first rejection, kept to be told.
+#[derive(Default)]
+pub struct Why(OnceLock<String>);
+
+impl Why {
+    /// Keeps the reason of the first record of a batch of rejected ones, if it is the first.
+    pub fn note(&self, rejected: &Batch) {
+        self.0.get_or_init(|| {
+            let row = Row::new(rejected, 0);
+            let [reason, place] = [1, 2].map(|field| row.text(field).unwrap_or_default());
+            format!("{place}: {reason}")
+        });
+    }
+
+    /// The reason, if there is one.
+    pub fn told(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+}
+
 /// The counts of a source at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceCounts {
@@ -110,6 +137,8 @@ pub struct SourceCounts {
     pub records: u64,
     /// See [`Source`].
     pub rejected: u64,
+    /// See [`Source`].
+    pub why: Option<String>,
     /// See [`Source`].
     pub late: u64,
     /// See [`Source`].
@@ -133,6 +162,8 @@ pub struct StepCounts {
     pub out: u64,
     /// See [`Step`].
     pub rejected: u64,
+    /// See [`Step`]; of the first worker that rejected any.
+    pub why: Option<String>,
     /// See [`Step`].
     pub late: u64,
     /// Nanoseconds at work, for each worker.
@@ -166,6 +197,7 @@ impl Source {
         SourceCounts {
             records: self.records.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
+            why: self.why.told(),
             late: self.late.load(Relaxed),
             progress: self.progress.load(Relaxed),
             busy_ns: self.busy.load(Relaxed),
@@ -196,6 +228,7 @@ pub fn read_step(workers: &[Step]) -> StepCounts {
         batches: sum(|w| &w.batches),
         out: sum(|w| &w.out),
         rejected: sum(|w| &w.rejected),
+        why: workers.iter().find_map(|w| w.why.told()),
         late: sum(|w| &w.late),
         busy_ns: workers.iter().map(|w| w.busy.load(Relaxed)).collect(),
         waiting: sum(|w| &w.waiting),

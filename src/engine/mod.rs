@@ -22,6 +22,8 @@ mod shared;
 mod split;
 mod stamp;
 mod start;
+#[cfg(test)]
+mod tests;
 pub mod wall;
 
 pub use mount::is_guarded;

@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -192,7 +192,8 @@ impl OpenEpoch {
     }
 
     fn finish(&mut self, marks: &mut MarksOut, shared: &Shared) {
-        self.close(self.number + 1, marks, shared);
+        // The others go on too: what they hold back would wait until one of them has something to give.
+        self.close(shared.end_epoch(self.number), marks, shared);
         self.caps = None;
     }
 
@@ -352,6 +353,9 @@ impl RunningStep {
         for (port, batches) in [out, rejected, late].into_iter().enumerate().filter(|(_, batches)| !batches.is_empty())
         {
             counts[port].fetch_add(batches.iter().map(|b| b.len() as u64).sum(), Relaxed);
+            if port == 1 {
+                metrics.why.note(&batches[0]);
+            }
             let parcels = batches.into_iter().map(|batch| Parcel { to: 0, batch });
             self.ports[port].activate().session(&caps[port]).give_iterator(parcels);
         }
@@ -375,7 +379,9 @@ pub fn sink<'s>(
 ) -> Stream<'s> {
     let scope = mounting.scope;
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
-    let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let address = builder.operator_info().address;
+    let activator = scope.worker().sync_activator_for(address.to_vec());
+    let again = scope.activator_for(address);
     let mut by_worker = None;
     let mut local = None;
     if one {
@@ -390,10 +396,13 @@ pub fn sink<'s>(
     builder.build_reschedule(move |caps| {
         let _done = done;
         drop(caps);
-        let mut pending = Pending { outlet, held: VecDeque::new(), dirty: None, finishing: None };
+        let mut pending = Pending { outlet, held: VecDeque::new(), dirty: None, finishing: None, failed: None };
         move |frontiers| {
             let queue = &shared.metrics.sinks[number].queue;
             let mut take = |cap: Capability<Epoch>, parcels: &mut Vec<Parcel>| {
+                if shared.failed() {
+                    return parcels.clear();
+                }
                 queue.fetch_add(parcels.len() as i64, Relaxed);
                 pending.take(cap, parcels);
             };
@@ -403,11 +412,19 @@ pub fn sink<'s>(
             if let Some(input) = &mut local {
                 input.for_each(|cap, parcels| take(cap.retain(0), parcels));
             }
+            if shared.failed()
+                && let Some(left) = pending.give_up()
+            {
+                again.activate_after(left);
+            }
             pending.settle(least(frontiers))
         }
     });
     done_stream
 }
+
+/// How long a writer has to come to an end after a failure.
+const FAILED_WAIT: Duration = Duration::from_secs(2);
 
 /// What a sink operator has given to its writer and waits for.
 struct Pending {
@@ -416,6 +433,8 @@ struct Pending {
     /// The newest capability under which something was written that is not flushed.
     dirty: Option<Capability<Epoch>>,
     finishing: Option<u64>,
+    /// Since when the job has failed.
+    failed: Option<Instant>,
 }
 
 impl Pending {
@@ -426,6 +445,17 @@ impl Pending {
             self.held.push_back((order, cap.clone()));
         }
         self.dirty = Some(cap);
+    }
+
+    /// When the job has failed: leaves the writer a while for what it is at, then waits for it no more, because it may
+    /// wait for a broker for ever. Gives how long that is, the first time.
+    fn give_up(&mut self) -> Option<Duration> {
+        let is_first = self.failed.is_none();
+        if self.failed.get_or_insert_with(wall::now).elapsed() >= FAILED_WAIT {
+            (self.outlet, self.dirty) = (None, None);
+            self.held.clear();
+        }
+        is_first.then_some(FAILED_WAIT)
     }
 
     /// Lets go of what is done; asks for a flush when an epoch is over. Says whether the operator has more to wait for.

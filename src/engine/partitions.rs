@@ -24,7 +24,9 @@ pub struct Standing {
     pub name: String,
     /// Its watermark.
     pub watermark: EventTime,
-    /// The sequence of its newest record.
+    /// The newest event time that was read.
+    pub newest: EventTime,
+    /// The sequence of the last record that was read.
     pub sequence: i64,
     /// How many records were read.
     pub records: u64,
@@ -40,6 +42,15 @@ pub struct Standing {
     pub advanced: Instant,
 }
 
+/// How far event time has come in a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    /// Its watermark.
+    pub watermark: EventTime,
+    /// Its newest event time.
+    pub newest: EventTime,
+}
+
 impl Partitions {
     /// Partitions of sources that belong to these groups.
     pub fn new(groups: Vec<usize>) -> Partitions {
@@ -53,6 +64,7 @@ impl Partitions {
             source,
             name,
             watermark,
+            newest: BEFORE_ALL,
             sequence: -1,
             records: 0,
             behind: None,
@@ -71,13 +83,14 @@ impl Partitions {
     }
 
     /// Notes what was read of a partition.
-    pub fn advance(&self, origin: Origin, watermark: EventTime, sequence: Option<i64>, records: u64) {
+    pub fn advance(&self, origin: Origin, reached: Reached, sequence: Option<i64>, records: u64) {
         self.change(origin, |standing| {
             standing.sequence = sequence.unwrap_or(standing.sequence);
             standing.records += records;
             standing.quiet = false;
             standing.idle = false;
-            rise(standing, watermark);
+            standing.newest = reached.newest;
+            rise(standing, reached.watermark);
         });
     }
 
@@ -104,14 +117,14 @@ impl Partitions {
         self.change(origin, |standing| standing.ended = true);
     }
 
-    /// The least watermark of the partitions that are neither silent nor ended and meet those of `source` in some step.
-    /// When all of them are silent, the greatest: then nobody waits for anybody. [`BEFORE_ALL`] when there is none.
+    /// What the partitions that meet those of `source` in some step have reached: the least watermark of those that are
+    /// neither silent nor ended. Where all are silent, the greatest: none of them waits for another.
     pub fn reached(&self, source: usize) -> EventTime {
         let meets = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.ended;
         self.with(|places| {
-            let all = || places.values().filter(meets);
-            let speaking = all().filter(|s| !s.idle).map(|s| s.watermark).min();
-            speaking.or_else(|| all().map(|s| s.watermark).max()).unwrap_or(BEFORE_ALL)
+            let speaking = places.values().filter(meets).filter(|s| !s.idle).map(|s| s.watermark).min();
+            let all = || places.values().filter(meets).map(|s| s.watermark).max();
+            speaking.or_else(all).unwrap_or(BEFORE_ALL)
         })
     }
 
@@ -149,12 +162,13 @@ mod tests {
 
     #[test]
     fn only_those_that_speak_hold_the_others_back() {
+        let reached = |watermark| Reached { watermark, newest: watermark };
         let partitions = Partitions::new(vec![0, 0, 1]);
         for (origin, source) in [(0, 0), (1, 0), (2, 1), (3, 2)] {
             partitions.add(source, origin, "p", BEFORE_ALL);
         }
-        partitions.advance(0, 50, Some(3), 4);
-        partitions.advance(2, 40, Some(0), 1);
+        partitions.advance(0, reached(50), Some(3), 4);
+        partitions.advance(2, reached(40), Some(0), 1);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(BEFORE_ALL)));
         partitions.quiet(1);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(50)));
@@ -163,7 +177,7 @@ mod tests {
         partitions.end(2);
         assert_eq!(partitions.reached(0), 50);
         partitions.idle(0, 51);
-        assert_eq!((partitions.reached(0), partitions.reached(2)), (51, BEFORE_ALL));
+        assert_eq!(partitions.reached(0), 51, "all are silent: what is in the newest window is not waited for either");
         partitions.add(0, 4, "p", BEFORE_ALL);
         partitions.begin(4, 60);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (60, Some(51)));

@@ -24,7 +24,10 @@ pub struct Shared {
     /// In which epoch each partition that was found while the job runs was announced.
     announced: Mutex<BTreeMap<Origin, u64>>,
     sources: Mutex<Vec<SyncActivator>>,
-    threads: Mutex<Vec<Thread>>,
+    readers: Mutex<Vec<Thread>>,
+    discoverers: Mutex<Vec<Thread>>,
+    /// Whether a reader waits for the slowest partition of its source.
+    waits: AtomicBool,
 }
 
 impl Shared {
@@ -39,7 +42,9 @@ impl Shared {
             failure: Mutex::default(),
             announced: Mutex::default(),
             sources: Mutex::default(),
-            threads: Mutex::default(),
+            readers: Mutex::default(),
+            discoverers: Mutex::default(),
+            waits: AtomicBool::new(false),
         }
     }
 
@@ -64,7 +69,8 @@ impl Shared {
     /// Stops reading; what was read is worked off.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        self.wake_threads();
+        self.wake_readers();
+        lock(&self.discoverers).iter().for_each(Thread::unpark);
         self.wake_sources();
     }
 
@@ -99,14 +105,31 @@ impl Shared {
         lock(&self.sources).push(source);
     }
 
-    /// Adds a thread, to be woken when the job stops.
-    pub fn add_thread(&self, thread: Thread) {
-        lock(&self.threads).push(thread);
+    /// Adds a thread that reads, to be woken when there is news for it or the job stops.
+    pub fn add_reader(&self, thread: Thread) {
+        lock(&self.readers).push(thread);
+    }
+
+    /// Adds a thread that looks for partitions, to be woken when the job stops.
+    pub fn add_discoverer(&self, thread: Thread) {
+        lock(&self.discoverers).push(thread);
     }
 
     /// Wakes the threads that read.
-    pub fn wake_threads(&self) {
-        lock(&self.threads).iter().for_each(Thread::unpark);
+    pub fn wake_readers(&self) {
+        lock(&self.readers).iter().for_each(Thread::unpark);
+    }
+
+    /// Says that a reader waits for the slowest partition: the next call of [`Shared::moved_on`] wakes all readers.
+    pub fn wait_for_slowest(&self) {
+        self.waits.store(true, Ordering::SeqCst);
+    }
+
+    /// Says that a partition has moved on, or holds nobody back any more.
+    pub fn moved_on(&self) {
+        if self.waits.load(Ordering::SeqCst) && self.waits.swap(false, Ordering::SeqCst) {
+            self.wake_readers();
+        }
     }
 
     fn wake_sources(&self) {

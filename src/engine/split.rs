@@ -5,6 +5,7 @@ use crate::expression::Expression;
 use crate::key::{Keys, group_of, worker_of};
 use crate::operator::Outputs;
 use arrow::array::ArrayRef;
+use std::collections::BTreeMap;
 
 /// Splits the batches of one input of a keyed step.
 pub struct Splitter {
@@ -30,11 +31,8 @@ impl Splitter {
         if self.workers == 1 && failed.is_empty() {
             return send(0, batch.clone().with_keys(keys));
         }
-        for (row, hash) in keys.hashes().iter().enumerate() {
-            self.rows[worker_of(group_of(*hash), self.workers)].push(row as u32);
-        }
-        for (row, _) in &failed {
-            self.rows.iter_mut().for_each(|rows| rows.retain(|r| r != row));
+        for (row, hash) in (0..).zip(keys.hashes()).filter(|(row, _)| !failed.contains_key(row)) {
+            self.rows[worker_of(group_of(*hash), self.workers)].push(row);
         }
         let batch = batch.clone().with_keys(keys);
         for (worker, rows) in self.rows.iter_mut().enumerate() {
@@ -47,14 +45,13 @@ impl Splitter {
         }
     }
 
-    fn evaluate(&self, batch: &Batch) -> (Vec<ArrayRef>, Vec<(u32, String)>) {
-        let mut failed: Vec<(u32, String)> = Vec::new();
+    /// The columns of the key, and the first reason of each row that has none.
+    fn evaluate(&self, batch: &Batch) -> (Vec<ArrayRef>, BTreeMap<u32, String>) {
+        let mut failed = BTreeMap::new();
         let columns = self.key.iter().map(|expression| {
             let evaluated = expression.evaluate(batch);
             for (row, reason) in evaluated.failed {
-                if failed.iter().all(|(r, _)| *r != row) {
-                    failed.push((row, reason));
-                }
+                failed.entry(row).or_insert(reason);
             }
             evaluated.values
         });

@@ -3,6 +3,7 @@
 //! **A record's stamp is its own partition's watermark at the moment it was read**: a function of that partition's log
 //! and of nothing else. The watermark is the newest event time so far less `max_delay`.
 
+use super::partitions::Reached;
 use crate::batch::{Batch, Head};
 use crate::formats::Rows;
 use crate::job::plan::TimePolicy;
@@ -42,6 +43,11 @@ impl Stamper {
     /// The watermark behind everything stamped so far.
     pub fn watermark(&self) -> EventTime {
         self.watermark
+    }
+
+    /// How far event time has come.
+    pub fn reached(&self) -> Reached {
+        Reached { watermark: self.watermark, newest: self.newest }
     }
 
     /// Stamps rows. `now` is the wall clock, against which only `max_ahead` is held.

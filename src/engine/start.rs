@@ -61,6 +61,8 @@ type Writers = Vec<Option<Box<dyn Writer>>>;
 /// How a job stands: everything that is counted, at one moment.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// Whether it was stopped before the end of its input.
+    pub stopped: bool,
     /// Time since the start.
     pub elapsed: Duration,
     /// Sources in the order of the plan, with how much there is to read of each.
@@ -133,6 +135,7 @@ impl Job {
         let shared = &self.start.shared;
         let total = |i: usize| self.start.sources[i].feed.total();
         Status {
+            stopped: shared.stopping(),
             elapsed: self.begun.elapsed(),
             sources: shared.metrics.sources.iter().enumerate().map(|(i, s)| (s.read(), total(i))).collect(),
             steps: shared.metrics.steps.iter().map(|step| read_step(step)).collect(),
@@ -217,7 +220,7 @@ impl Start {
     fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
         let Some(origin) = self.add(i, shown) else { return };
         open.tell(origin, Found::Announced(origin));
-        self.shared.wake_threads();
+        self.shared.wake_readers();
         let steps =
             || self.plan.steps.iter().zip(&self.shared.metrics.steps).filter(|(step, _)| step.sources.contains(&i));
         let heard = |epoch: u64| steps().all(|(_, counts)| read_step(counts).epoch > epoch);
@@ -232,7 +235,7 @@ impl Start {
         let reached = reached.max().unwrap_or(BEFORE_ALL);
         self.shared.partitions.begin(origin, reached);
         self.open_partition(i, open, origin, name, reached);
-        self.shared.wake_threads();
+        self.shared.wake_readers();
     }
 
     /// The writers of each worker, for each sink.
@@ -328,7 +331,7 @@ fn spawn_reader(
         }
     };
     let thread = Builder::new().name(format!("eagre:read-{worker}")).spawn(read).expect("a thread can be started");
-    start.shared.add_thread(thread.thread().clone());
+    start.shared.add_reader(thread.thread().clone());
     let _ = reader.set(thread.thread().clone());
 }
 
@@ -353,7 +356,7 @@ fn discover(start: &Arc<Start>) {
             }
         };
         let thread = Builder::new().name("eagre:discover".into()).spawn(look).expect("a thread can be started");
-        shared.add_thread(thread.thread().clone());
+        shared.add_discoverer(thread.thread().clone());
     }
 }
 

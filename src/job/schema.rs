@@ -125,7 +125,7 @@ fn generator() -> SchemaGenerator {
 pub(super) fn job_properties() -> Value {
     json!({
         "name": { "type": "string", "pattern": "^[a-z0-9_-]+$", "description": "The job's name; its files lie in a folder of this name." },
-        "workers": { "type": "integer", "minimum": 1, "maximum": 4096, "description": "How many threads work; without it, as many as the machine has cores. `--workers` overrides it." },
+        "workers": { "type": "integer", "minimum": 1, "maximum": 1024, "description": "How many threads work; without it, as many as the machine has cores. `--workers` overrides it." },
         "data_dir": { "type": "string", "default": "eagre-data", "description": "Where the job keeps its own files: dead letters go to {data_dir}/{name}/dead-letters/." },
         "engine": {
             "type": "object",

@@ -325,9 +325,9 @@ fn text_of(node: &mut Node, key: &str, faults: &mut Vec<Located>) -> Option<(Str
 
 fn at_least_one(node: &mut Node, key: &str, faults: &mut Vec<Located>) -> Option<i64> {
     let taken = node.take(key)?;
-    let right = taken.integer().filter(|n| *n >= 1 && (key != "workers" || *n <= 4096));
+    let right = taken.integer().filter(|n| *n >= 1 && (key != "workers" || *n <= 1024));
     if right.is_none() {
-        let most = if key == "workers" { " to 4096" } else { "" };
+        let most = if key == "workers" { " to 1024" } else { "" };
         let fault = Located::at(&taken.at, format!("`{key}` cannot be {}", taken.shown()));
         faults.push(fault.help(format!("a whole number from 1{most}")));
     }

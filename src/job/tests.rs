@@ -370,7 +370,7 @@ fn wrong_values_are_all_found() {
         )],
         &[
             "this cannot name a job @ 1:8+8; a name has lower-case letters, digits, `_` and `-`",
-            "`workers` cannot be 0 @ 2:11+1; a whole number from 1 to 4096",
+            "`workers` cannot be 0 @ 2:11+1; a whole number from 1 to 1024",
             "expected text, found 10 @ 3:20+2",
             "`engine` has no setting `epoch_size` @ 3:24+10; one of `epoch`, `epoch_records_max`, `epochs_ahead_max`",
             "a job has no setting `sources` @ 4:1+7; did you mean `source`?",

@@ -152,15 +152,17 @@ struct Shape {
 
 impl Shape {
     fn new(emits: &Emits, planning: &Planning<'_>) -> Shape {
-        let own = |name: &str| name == MADE_FROM || emits.fields.iter().any(|f| f.name == name);
         let input = planning.input();
+        let own = |name: &str| emits.fields.iter().any(|f| f.name == name);
+        // A row that extends one that was derived itself was made from the same records.
+        let made_before = emits.extends_input && input.field(MADE_FROM).is_some();
         let carried: Vec<usize> = if emits.extends_input {
             (0..input.fields().len()).filter(|i| !own(&input.fields()[*i].name)).collect()
         } else {
             Vec::new()
         };
         let key = if emits.extends_input { &[] } else { planning.key() };
-        let made_from = planning.wants(MADE_FROM);
+        let made_from = planning.wants(MADE_FROM) && !made_before;
         let fields = carried.iter().map(|i| input.fields()[*i].clone());
         let fields = fields.chain(key.iter().cloned()).chain(emits.fields.iter().cloned());
         let fields = fields.chain(made_from.then(|| Field::new(MADE_FROM, Kind::Text)));
@@ -322,7 +324,10 @@ impl<K: KeyedOperator> Keyed<K> {
                 Ok(())
             }
         };
-        self.timers.extend(wake.into_iter().map(|at| (at, key.clone())));
+        for at in wake {
+            // One that the key had asked for before it was forgotten gives way.
+            self.timers.replace((at, key.clone()));
+        }
         if forget {
             self.slots[slot] = None;
             self.free.push(slot);
@@ -333,11 +338,16 @@ impl<K: KeyedOperator> Keyed<K> {
         called
     }
 
+    /// Whether a timer was asked for by the key as it lives now: what was before it was forgotten is forgotten too.
+    fn is_its_own(&self, slot: usize, timer: &Arc<[u8]>) -> bool {
+        self.slots[slot].as_ref().is_some_and(|slot| Arc::ptr_eq(&slot.key, timer))
+    }
+
     /// Fires the timers up to and at `until`, in order of time and key.
     fn fire(&mut self, until: EventTime) {
         while self.timers.first().is_some_and(|(at, _)| *at <= until) {
             let (at, key) = self.timers.pop_first().expect("there is a first");
-            if let Some(slot) = self.find(xxh3_64(&key), &key) {
+            if let Some(slot) = self.find(xxh3_64(&key), &key).filter(|slot| self.is_its_own(*slot, &key)) {
                 self.call(slot, at, None).expect("a timer rejects nothing");
             }
         }
@@ -368,7 +378,11 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
     fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
         let changed = std::mem::take(&mut self.changed);
         let mut timers: BTreeMap<&[u8], Vec<EventTime>> = BTreeMap::new();
-        self.timers.iter().for_each(|(at, key)| timers.entry(key).or_default().push(*at));
+        for (at, key) in &self.timers {
+            if self.find(xxh3_64(key), key).is_some_and(|slot| self.is_its_own(slot, key)) {
+                timers.entry(key).or_default().push(*at);
+            }
+        }
         let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &K::State>> =
             changed.iter().map(|g| (*g, BTreeMap::new())).collect();
         for slot in self.slots.iter().flatten() {
@@ -412,5 +426,61 @@ impl<K: KeyedOperator> Keyed<K> {
         self.emitter.flush(Some(batch), out);
         self.fire(time);
         self.emitter.flush(None, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Column;
+    use super::*;
+    use crate::check::check;
+    use crate::registry::Registry;
+
+    /// Asks to be woken at the time that a record names; at 0 forgets its key.
+    #[derive(Clone, serde::Deserialize, JsonSchema)]
+    struct Alarm {
+        at: Column,
+    }
+
+    impl KeyedOperator for Alarm {
+        const NAME: &'static str = "alarm";
+        type State = i64;
+
+        fn plan(&mut self, planning: &mut Planning<'_>) -> Emits {
+            planning.number(&mut self.at, "at");
+            Emits::key_and([("records", Kind::Int)]).using([self.at.name.as_str()])
+        }
+
+        fn on_record(&self, cx: &mut Cx<'_, i64>, row: Row<'_>) -> Result<(), Reject> {
+            *cx.state += 1;
+            match row.number(self.at.index) {
+                Some(at) if at > 0.0 => cx.wake_at(at as EventTime),
+                _ => cx.forget(),
+            }
+            Ok(())
+        }
+
+        fn on_timer(&self, cx: &mut Cx<'_, i64>, _at: EventTime) {
+            let records = *cx.state;
+            cx.emit([Value::Int(records)]);
+        }
+    }
+
+    #[test]
+    fn a_forgotten_key_is_not_woken_by_what_it_asked_for_before() {
+        let script = "0 key=a at=100
+                      0 key=b at=100
+                      -- 5
+                      10 key=a at=0
+                      10 key=b at=0
+                      20 key=a at=150
+                      20 key=b at=100
+                      -- 50
+                      60 key=b at=100
+                      -- end";
+        let expected = "99 key=b records=2 made_from=null
+                        149 key=a records=1 made_from=null";
+        let job = "kind = 'alarm'\nkey = 'key'\nat = 'at'";
+        check(&Registry::default().operator::<Alarm>(), job, "key:text at:int", script, expected);
     }
 }

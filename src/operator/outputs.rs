@@ -131,10 +131,12 @@ impl Outputs {
         let indices: Vec<u32> = rows.iter().map(|(row, _)| *row).collect();
         let taken = batch.take(&indices);
         let arrow = taken.records().schema();
-        let fields =
-            taken.columns().iter().enumerate().filter(|(i, _)| arrow.field(schema::SYSTEM + i).name() != "reason");
+        let own = |i: usize| ["reason", "place"].contains(&arrow.field(schema::SYSTEM + i).name().as_str());
+        let fields = taken.columns().iter().enumerate().filter(|(i, _)| !own(*i));
         let mut columns: Vec<ArrayRef> = fields.map(|(_, column)| column.clone()).collect();
         columns.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, reason)| reason))));
+        let places = taken.origins().iter().zip(taken.sequences()).map(|(o, s)| self.names.origins.place(*o, *s));
+        columns.push(Arc::new(StringArray::from_iter_values(places)));
         self.ports.late.push(taken.with_columns(schema, columns));
     }
 

@@ -115,6 +115,10 @@ const SIZES: [(&str, f64); 7] = [
 impl Sink for FileSink {
     const NAME: &'static str = "file";
 
+    fn writes(&self) -> Option<&str> {
+        Some(&self.path)
+    }
+
     fn plan(&self, _input: &Schema, faults: &mut Vec<Fault>) {
         let ending = Ending::of(&self.path);
         let format = self.format.or(ending.format);

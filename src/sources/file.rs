@@ -153,6 +153,14 @@ const ENDINGS: [(&str, Format); 7] = [
 impl Source for FileSource {
     const NAME: &'static str = "file";
 
+    fn reads(&self, path: &str) -> bool {
+        let is = |mine: &String| {
+            let mine = mine.strip_prefix("./").unwrap_or(mine);
+            mine == path || glob::Pattern::new(mine).is_ok_and(|pattern| pattern.matches(path))
+        };
+        self.path.0.iter().any(is)
+    }
+
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema> {
         let before = faults.len();
         self.check_paths(faults);

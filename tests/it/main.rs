@@ -6,6 +6,7 @@ mod bad_input;
 mod broker;
 mod dataflows;
 mod determinism;
+mod documents;
 mod engine;
 mod kafka;
 mod oracles;

@@ -594,6 +594,10 @@ impl Reader for KafkaReader {
         self.position
     }
 
+    fn is_connected(&self) -> bool {
+        self.consumer.context().reaches(&self.partition.topic, self.partition.number)
+    }
+
     fn behind(&self) -> Option<u64> {
         let high = queue::high_watermark(&self.consumer, &self.partition.topic, self.partition.number)?;
         Some((high - self.position).max(0) as u64)
