@@ -314,7 +314,7 @@ fn counts(folder: &Folder) -> String {
     COUNTS.replace("FOLDER", &folder.path("").display().to_string())
 }
 
-/// The windows in a file, each of which must be there once: beginning (after `base`, in seconds) and key, and the count.
+/// The windows in a file, each of which must be there once: when it begins (seconds after `base`), key, and count.
 fn windows(folder: &Folder, base: i64) -> BTreeMap<(i64, String), u64> {
     let rows = folder.objects("counts.jsonl");
     let window = |row: &Value| {
