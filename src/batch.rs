@@ -88,6 +88,11 @@ impl Batch {
         self.records.num_rows()
     }
 
+    /// How much memory its columns hold, those that it shares included.
+    pub fn bytes(&self) -> usize {
+        self.records.get_array_memory_size()
+    }
+
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -70,6 +70,11 @@ pub trait Feed: Send + Sync {
         self.total().is_some()
     }
 
+    /// Whether it makes event times up: then none is ever too far in the future, whatever the day.
+    fn invents_time(&self) -> bool {
+        false
+    }
+
     /// What is wrong with the outside world just now ("broker 10.0.0.1:9092 is away since 12:00:03, retrying"), for the
     /// live table. Empty when all is well.
     fn trouble(&self) -> Option<String> {

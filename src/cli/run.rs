@@ -177,6 +177,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             counts.records,
             &[("behind the watermark", counts.late), ("rejected", counts.rejected)],
         );
+        why(&counts.why);
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
         let busy = show::duration(Duration::from_nanos(counts.busy_ns.iter().sum()));
@@ -199,7 +200,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
 /// The first rejection says most.
 fn why(why: &Option<String>) {
     if let Some(why) = why {
-        eprintln!("  {:<18} first rejected: {why}", "");
+        eprintln!("  {:<18} the first: {why}", "");
     }
 }
 

@@ -111,7 +111,7 @@ pub fn source<'s>(
                             thread.unpark();
                         }
                         epoch.give(polled, &mut ports);
-                        if epoch.records >= settings.epoch_records_max {
+                        if epoch.records >= settings.epoch_records_max || epoch.bytes >= EPOCH_BYTES_MAX {
                             epoch.close(shared.end_epoch(epoch.number()), &mut marks, &shared);
                         }
                     }
@@ -131,12 +131,17 @@ pub fn source<'s>(
     SourceStreams { out: out_stream, rejected: rejected_stream, marks: marks_stream, wake, activator }
 }
 
+/// An epoch of one worker ends at so many bytes although it may have more records: what waits for a slow sink is a
+/// number of epochs, and a record may be large.
+const EPOCH_BYTES_MAX: usize = 64 << 20;
+
 /// The epoch that a source operator is in.
 struct OpenEpoch {
     source: u16,
     caps: Option<Vec<Capability<Epoch>>>,
     number: Epoch,
     records: usize,
+    bytes: usize,
     /// When the first thing was given into it.
     begun: Option<Instant>,
     watermarks: BTreeMap<Origin, EventTime>,
@@ -149,6 +154,7 @@ impl OpenEpoch {
             caps: Some(caps),
             number: 0,
             records: 0,
+            bytes: 0,
             begun: None,
             watermarks: BTreeMap::new(),
         }
@@ -166,6 +172,7 @@ impl OpenEpoch {
         let caps = self.caps.as_ref().expect("an open epoch has capabilities");
         self.begun.get_or_insert_with(wall::now);
         self.records += polled.batch.as_ref().map_or(0, Batch::len);
+        self.bytes += [&polled.batch, &polled.rejected].into_iter().flatten().map(Batch::bytes).sum::<usize>();
         for (port, batch) in [polled.batch, polled.rejected].into_iter().enumerate() {
             if let Some(batch) = batch {
                 ports[port].activate().session(&caps[port]).give(Parcel { to: 0, batch });
@@ -188,7 +195,7 @@ impl OpenEpoch {
         });
         marks.activate().session(&caps[2]).give_iterator(said);
         caps.iter_mut().for_each(|cap| cap.downgrade(&next));
-        (self.number, self.records, self.begun) = (next, 0, None);
+        (self.number, self.records, self.bytes, self.begun) = (next, 0, 0, None);
     }
 
     fn finish(&mut self, marks: &mut MarksOut, shared: &Shared) {

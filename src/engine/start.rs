@@ -51,6 +51,8 @@ pub struct OpenSource {
     pub feed: Arc<dyn Feed>,
     /// How its frames are decoded.
     pub decoders: Option<Decoders>,
+    /// Whether its partitions are of one topic, so that their numbers name them; settled when the job starts.
+    pub alone: bool,
     /// For each worker, the partitions that it is to open.
     pub found: Vec<Arc<Mutex<Vec<Found>>>>,
 }
@@ -178,9 +180,10 @@ impl Start {
         let feed: Arc<dyn Feed> = plan.source.open(&plan.name, &plan.output).map_err(doing)?.into();
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
         let decoders = feed.decoder().map(Decoders::new);
-        let open = OpenSource { feed, decoders, found };
-        let names = first_partitions(&plan.name, &open.feed).map_err(doing)?;
-        for (name, shown) in self.named(i, names) {
+        let names = first_partitions(&plan.name, &feed).map_err(doing)?;
+        let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
+        let open = OpenSource { feed, decoders, alone, found };
+        for (name, shown) in self.named(i, names, open.alone) {
             if let Some(origin) = self.add(i, &shown) {
                 self.open_partition(i, &open, origin, name, BEFORE_ALL);
             }
@@ -189,8 +192,7 @@ impl Start {
     }
 
     /// All partitions of a source, each with the name that people read.
-    fn named(&self, i: usize, names: Vec<String>) -> Vec<(String, String)> {
-        let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
+    fn named(&self, i: usize, names: Vec<String>, alone: bool) -> Vec<(String, String)> {
         let named = |name: String| {
             let shown = show(&self.plan.sources[i].name, &name, alone);
             (name, shown)
@@ -210,7 +212,9 @@ impl Start {
 
     fn open_partition(&self, i: usize, open: &OpenSource, origin: Origin, name: String, watermark: EventTime) {
         let plan = &self.plan.sources[i];
-        let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), plan.time.clone(), watermark);
+        let mut policy = plan.time.clone();
+        policy.max_ahead = policy.max_ahead.filter(|_| !open.feed.invents_time());
+        let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), policy, watermark);
         open.tell(origin, Found::Open(origin, name, stamper));
     }
 
@@ -346,7 +350,8 @@ fn discover(start: &Arc<Start>) {
                 let open = &start.sources[i];
                 match open.feed.partitions() {
                     Ok(names) => {
-                        start.named(i, names).into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown))
+                        let named = start.named(i, names, open.alone);
+                        named.into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown));
                     }
                     Err(failure) => {
                         let source = &start.plan.sources[i].name;

@@ -5,9 +5,10 @@ use crate::batch::Batch;
 use crate::fault::{Failure, Fault};
 use crate::formats::{MakeDecoder, Rows};
 use crate::job::{Overrides, plan};
-use crate::schema::Schema;
+use crate::schema::{Field, Kind, Schema};
 use crate::sink::{Opening, Shards, Sink, Writer};
 use crate::source::{Feed, Position, Read, Reader, Source, Wake};
+use arrow::array::{ArrayRef, StringArray};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -27,15 +28,23 @@ impl Source for Tide {
     const NAME: &'static str = "tide";
 
     fn plan(&self, _: &mut Vec<Fault>) -> Option<Schema> {
-        Some(Schema::new([]))
+        Some(Schema::new([Field::new("blob", Kind::Text)]))
     }
 
-    fn open(&self, _: &str, _: &Schema) -> Result<Box<dyn Feed>, Failure> {
-        Ok(Box::new(self.clone()))
+    fn open(&self, _: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
+        let blob: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(8 << 20)]));
+        let columns = wanted.names().map(|_| blob.clone()).collect();
+        Ok(Box::new(TideFeed { partitions: self.partitions.clone(), columns }))
     }
 }
 
-impl Feed for Tide {
+struct TideFeed {
+    partitions: Vec<String>,
+    /// Those of every record: 8 MiB, if somebody wants them.
+    columns: Vec<ArrayRef>,
+}
+
+impl Feed for TideFeed {
     fn partitions(&self) -> Result<Vec<String>, Failure> {
         Ok((0..self.partitions.len()).map(|p| p.to_string()).collect())
     }
@@ -43,7 +52,14 @@ impl Feed for Tide {
     fn open(&self, partition: &str, _: Option<Position>, wake: Wake) -> Result<Box<dyn Reader>, Failure> {
         let number: usize = partition.parse().expect("a number");
         let script = self.partitions[number].split(' ').map(str::to_owned).collect();
-        Ok(Box::new(TideReader { script, at: 0, since: None, called: Arc::default(), wake }))
+        Ok(Box::new(TideReader {
+            script,
+            columns: self.columns.clone(),
+            at: 0,
+            since: None,
+            called: Arc::default(),
+            wake,
+        }))
     }
 
     fn decoder(&self) -> Option<MakeDecoder> {
@@ -53,6 +69,7 @@ impl Feed for Tide {
 
 struct TideReader {
     script: Vec<String>,
+    columns: Vec<ArrayRef>,
     at: usize,
     since: Option<Instant>,
     called: Arc<AtomicBool>,
@@ -87,7 +104,8 @@ impl Reader for TideReader {
             second => {
                 let time = second.parse::<i64>().expect("a second") * 1_000_000;
                 self.at += 1;
-                let rows = Rows { times: vec![time], sequences: vec![self.at as i64], ..Rows::default() };
+                let (columns, times, sequences) = (self.columns.clone(), vec![time], vec![self.at as i64]);
+                let rows = Rows { columns, times, sequences, bad: Vec::new() };
                 return Ok(Read::Rows(rows));
             }
         }
@@ -210,4 +228,17 @@ fn a_partition_that_ends_holds_nobody_back_who_is_silent_on_another_worker() {
     assert_eq!(job.status().steps[0].out, 3);
     job.stop();
     wait(&job, |_| false);
+}
+
+#[test]
+fn large_records_do_not_pile_up_before_a_slow_sink() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let seconds = (0..400).map(|second| second.to_string()).collect::<Vec<_>>().join(" ");
+    let job = run(&folder, "[sink.stuck]\nkind = 'stuck'\ninput = 'tide'", &[&seconds]);
+    wait(&job, |job| job.status().sources[0].0.records >= 30);
+    std::thread::sleep(Duration::from_millis(300));
+    // Five epochs of 64 MiB, and what lies in the channel.
+    let read = job.status().sources[0].0.records;
+    assert!(read <= 60, "{read} records of 8 MiB were read");
+    job.stop();
 }

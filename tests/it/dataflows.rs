@@ -37,7 +37,7 @@ const SHIPPED: [Shipped; 5] = [
             "visits_file",
         ],
     },
-    Shipped { name: DEMO, sets: &["source.sensors.count=40000"], writes: &["told"] },
+    Shipped { name: DEMO, sets: &["source.sensors.count=40000"], writes: &["told", "truth"] },
     Shipped { name: "quickstart", sets: &[], writes: &["alarm", "refused", "windows"] },
     Shipped {
         name: "sensors",
@@ -166,7 +166,9 @@ fn every_job_is_here_and_can_be_planned() {
     assert_eq!(names, SHIPPED.map(|job| job.name));
     for job in &SHIPPED {
         let overrides = match job.name {
-            DEMO => Overrides::default().set("sink.told={ kind = 'stdout', input = 'alerts' }"),
+            DEMO => Overrides::default()
+                .set("sink.told={ kind = 'stdout', input = 'alerts' }")
+                .set("sink.truth={ kind = 'stdout', input = 'faulty' }"),
             _ => Overrides::default(),
         };
         job::plan(&text(job), job.name, &overrides, &eagre::standard()).unwrap_or_else(|f| panic!("{f}"));

@@ -436,6 +436,10 @@ impl Feed for Generated {
         None
     }
 
+    fn invents_time(&self) -> bool {
+        true
+    }
+
     fn total(&self) -> Option<u64> {
         let settings = &self.settings;
         let readings = settings.duration.map(|duration| {
