@@ -37,8 +37,8 @@ pub fn real(test: &str) -> Option<String> {
     brokers
 }
 
-/// The same, if it has the listeners and users of `scripts/kafka`; and the file of its certificates' authority, by which
-/// that is told.
+/// The same, if it has the listeners and users of `scripts/kafka`; and the file of its certificates' authority, by
+/// which that is told.
 pub fn real_with_logins(test: &str) -> Option<(String, String)> {
     let (brokers, authority) = (real(test)?, home().join("tls/ca.pem"));
     if !authority.exists() {
