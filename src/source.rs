@@ -43,7 +43,8 @@ pub trait Source: DeserializeOwned + JsonSchema + Send + Sync + 'static {
 /// 2. **Reading a partition again** from a position gives the same records with the same sequences.
 /// 3. **Sequences** rise strictly within a partition.
 pub trait Feed: Send + Sync {
-    /// The partitions there are now, by name (`topic[3]`, a path). Called again from time to time.
+    /// The partitions there are now, by name (`topic[3]`, a path). Called again from time to time; an error ends the
+    /// job, so what may pass by itself (brokers that do not answer) is trouble and no error once there are partitions.
     fn partitions(&self) -> Result<Vec<String>, Failure>;
 
     /// Opens a partition after what was read before (`None`: from where the configuration says). `wake` may be called

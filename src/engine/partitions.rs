@@ -76,6 +76,12 @@ impl Partitions {
         self.with(|places| places.insert(origin, standing));
     }
 
+    /// Notes where a partition begins that is added while the job runs: at the beginning of time it would be taken for
+    /// the slowest, and everyone, it included, would wait for it.
+    pub fn begin(&self, origin: Origin, watermark: EventTime) {
+        self.change(origin, |standing| rise(standing, watermark));
+    }
+
     /// Notes what was read of a partition.
     pub fn advance(&self, origin: Origin, reached: Reached, sequence: Option<i64>, records: u64) {
         self.change(origin, |standing| {
@@ -172,5 +178,8 @@ mod tests {
         assert_eq!(partitions.reached(0), 50);
         partitions.idle(0, 51);
         assert_eq!(partitions.reached(0), 51, "all are silent: what is in the newest window is not waited for either");
+        partitions.add(0, 4, "p", BEFORE_ALL);
+        partitions.begin(4, 60);
+        assert_eq!((partitions.reached(0), partitions.slowest(0)), (60, Some(51)));
     }
 }

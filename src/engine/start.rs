@@ -236,7 +236,9 @@ impl Start {
         }
         let reached =
             steps().map(|(_, counts)| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
-        self.open_partition(i, open, origin, name, reached.max().unwrap_or(BEFORE_ALL));
+        let reached = reached.max().unwrap_or(BEFORE_ALL);
+        self.shared.partitions.begin(origin, reached);
+        self.open_partition(i, open, origin, name, reached);
         self.shared.wake_readers();
     }
 
@@ -346,11 +348,15 @@ fn discover(start: &Arc<Start>) {
             while !start.shared.stopping() {
                 std::thread::park_timeout(every);
                 let open = &start.sources[i];
-                if let Ok(names) = open.feed.partitions() {
-                    start
-                        .named(i, names, open.alone)
-                        .into_iter()
-                        .for_each(|(name, shown)| start.grow(i, open, name, &shown));
+                match open.feed.partitions() {
+                    Ok(names) => {
+                        let named = start.named(i, names, open.alone);
+                        named.into_iter().for_each(|(name, shown)| start.grow(i, open, name, &shown));
+                    }
+                    Err(failure) => {
+                        let source = &start.plan.sources[i].name;
+                        return start.shared.fail(failure.doing(format_args!("source `{source}`")));
+                    }
                 }
             }
         };

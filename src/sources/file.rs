@@ -463,7 +463,11 @@ impl Feed for FileFeed {
     fn partitions(&self) -> Result<Vec<String>, Failure> {
         let mut known = self.known.lock().expect("no thread panics while it lists files");
         if known.is_empty() || self.settings.follow {
-            let found = matching(&self.patterns)?;
+            let found = match matching(&self.patterns) {
+                // A folder that cannot be listed just now, because it is being moved, is looked at again.
+                Err(_) if !known.is_empty() => return Ok(known.clone()),
+                found => found?,
+            };
             let new: Vec<String> = found.into_iter().filter(|path| !known.contains(path)).collect();
             known.extend(new);
         }

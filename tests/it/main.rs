@@ -8,6 +8,7 @@ mod dataflows;
 mod determinism;
 mod documents;
 mod engine;
+mod kafka;
 mod oracles;
 mod parts;
 mod program;

@@ -370,8 +370,14 @@ impl KafkaFeed {
             let found = list
                 .find_partition(topic, *number)
                 .ok_or_else(|| Tried::Again(format!("{topic}[{number}] was not answered for")))?;
-            found.error().map_err(|error| self.tried(topic, &error))?;
-            Ok(found.offset())
+            // The topic has just been seen: its leader does not know of the new partition yet.
+            let young =
+                |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition);
+            match found.error() {
+                Ok(()) => Ok(found.offset()),
+                Err(error) if young(&error) => Err(Tried::Again(format!("{topic}[{number}] is not led yet"))),
+                Err(error) => Err(self.tried(topic, &error)),
+            }
         };
         partitions.iter().map(offset).collect()
     }
@@ -391,7 +397,9 @@ impl KafkaFeed {
         match self.look(known, &Place::Earliest, None) {
             Ok(more) => Ok(more),
             Err(Tried::Again(_)) => Ok(Vec::new()),
-            Err(Tried::Never(failure)) => Err(failure.help("the topic was there when the job started")),
+            Err(Tried::Never(failure)) => {
+                Err(failure.help("the topic was there when the job started; was it deleted?"))
+            }
         }
     }
 }
