@@ -514,6 +514,8 @@ impl KafkaReader {
         let until = self.partition.until.unwrap_or(i64::MAX);
         let (mut position, mut wrong) = (self.position, None);
         let count = self.queue.drain(limit, |event| match event {
+            // After a reconnection the client may fetch again what it has given: sequences only rise.
+            Event::Message { offset, .. } if offset < position => {}
             Event::Message { offset, millis, payload } => {
                 position = offset + 1;
                 if offset < until {
