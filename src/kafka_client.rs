@@ -553,6 +553,15 @@ fn clock(time: EventTime) -> String {
     time::format(time).get(11..19).map_or_else(String::new, |text| format!("{text} UTC"))
 }
 
+/// How a message holds its fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A JSON object.
+    #[default]
+    Json,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ mod outputs;
 mod settings;
 
 pub use outputs::{Derived, Outputs, Ports, StepNames};
-pub use settings::{Emit, Nan, Span};
+pub use settings::{Emit, Nan, Span, too_old_at};
 
 use crate::batch::Batch;
 use crate::expression::Expression;

@@ -1,7 +1,7 @@
 //! Settings that several operators have, so that they are written and mean the same everywhere.
 
 use super::{Column, Reject};
-use crate::time::Interval;
+use crate::time::{EventTime, Interval};
 use crate::value::Row;
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::de::Error;
@@ -15,6 +15,11 @@ pub enum Span {
     Count(usize),
     /// All values not older than this.
     Time(Interval),
+}
+
+/// The first time at which a value of that time is too old for a past of that length.
+pub fn too_old_at(time: EventTime, past: Interval) -> EventTime {
+    time.saturating_add(past.micros()).saturating_add(1)
 }
 
 impl<'de> Deserialize<'de> for Span {

@@ -41,10 +41,10 @@
 
 use crate::fault::Fault;
 use crate::operator::keyed::{Cx, Emits, KeyedOperator};
-use crate::operator::{Column, Emit, Nan, Planning, Reject, Span};
+use crate::operator::{Column, Emit, Nan, Planning, Reject, Span, too_old_at};
 use crate::schema::{Field, Kind};
 use crate::stats::extremes::{Range, SlidingExtremes};
-use crate::time::{EventTime, Interval};
+use crate::time::EventTime;
 use crate::value::{Row, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ impl KeyedOperator for Novelty {
         }
         if let (Some(Span::Time(interval)), false) = (self.last, cx.state.waking) {
             cx.state.waking = true;
-            cx.wake_at(after(time, interval));
+            cx.wake_at(too_old_at(time, interval));
         }
         if self.emit == Emit::All || anomaly {
             let numbers = [value, past.range.min(), past.range.max(), grade].map(Value::from);
@@ -152,8 +152,8 @@ impl KeyedOperator for Novelty {
 
     fn on_timer(&self, cx: &mut Cx<'_, State>, at: EventTime) {
         match (self.last, cx.state.newest) {
-            (Some(Span::Time(interval)), Some(newest)) if after(newest, interval) > at => {
-                cx.wake_at(after(newest, interval))
+            (Some(Span::Time(interval)), Some(newest)) if too_old_at(newest, interval) > at => {
+                cx.wake_at(too_old_at(newest, interval))
             }
             _ => cx.forget(),
         }
@@ -223,11 +223,6 @@ impl State {
         self.first = self.first.or(Some(time));
         self.newest = Some(time);
     }
-}
-
-/// The first time at which a value of that time is too old for a past of that length.
-fn after(time: EventTime, past: Interval) -> EventTime {
-    time.saturating_add(past.micros()).saturating_add(1)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@
 
 use crate::fault::Fault;
 use crate::operator::keyed::{Cx, Emits, KeyedOperator};
-use crate::operator::{Column, Emit, Nan, Planning, Reject, Span};
+use crate::operator::{Column, Emit, Nan, Planning, Reject, Span, too_old_at};
 use crate::schema::{Field, Kind};
 use crate::stats::ewma::{Ewma, TimedEwma};
 use crate::stats::moments::Moments;
@@ -200,7 +200,7 @@ impl KeyedOperator for Zscore {
         }
         if let (Some(Span::Time(interval)), false) = (span, cx.state.waking) {
             cx.state.waking = true;
-            cx.wake_at(after(time, interval));
+            cx.wake_at(too_old_at(time, interval));
         }
         if self.emit == Emit::All || score.anomaly {
             cx.emit(self.fields(value, &extent, score));
@@ -211,8 +211,8 @@ impl KeyedOperator for Zscore {
     fn on_timer(&self, cx: &mut Cx<'_, State>, at: EventTime) {
         let newest = cx.state.baseline.as_ref().and_then(|baseline| baseline.extent().until);
         match (self.span(), newest) {
-            (Some(Span::Time(interval)), Some(newest)) if after(newest, interval) > at => {
-                cx.wake_at(after(newest, interval))
+            (Some(Span::Time(interval)), Some(newest)) if too_old_at(newest, interval) > at => {
+                cx.wake_at(too_old_at(newest, interval))
             }
             _ => cx.forget(),
         }
@@ -397,11 +397,6 @@ impl Extent {
         self.from = self.from.or(Some(time));
         self.until = Some(time);
     }
-}
-
-/// The first time at which a value of that time is too old for a window of that length.
-fn after(time: EventTime, window: Interval) -> EventTime {
-    time.saturating_add(window.micros()).saturating_add(1)
 }
 
 #[cfg(test)]

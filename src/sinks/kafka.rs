@@ -32,7 +32,7 @@
 
 use crate::batch::{self, Batch};
 use crate::fault::{Failure, Fault, list};
-use crate::kafka_client::{self, Names, Properties, Refused, Security, Watch};
+use crate::kafka_client::{self, Format, Names, Properties, Refused, Security, Watch};
 use crate::schema::Schema;
 use crate::sink::{Opening, Shards, Sink, Trouble, Writer};
 use crate::time::{self, Interval};
@@ -85,15 +85,6 @@ pub struct KafkaSink {
     /// Other settings of librdkafka.
     #[serde(default)]
     properties: Properties,
-}
-
-/// How rows are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// A JSON object.
-    #[default]
-    Json,
 }
 
 /// How batches of messages are compressed.

@@ -42,7 +42,7 @@ use self::queue::{Event, Queue};
 use crate::fault::{Failure, Fault};
 use crate::formats::json::JsonDecoder;
 use crate::formats::{Fields, Frames, Layout, MakeDecoder, Messages, TimeFrom, Wanted};
-use crate::kafka_client::{self, Names, Properties, Refused, Security, Watch};
+use crate::kafka_client::{self, Format, Names, Properties, Refused, Security, Watch};
 use crate::schema::{Kind, SYSTEM_NAMES, Schema};
 use crate::source::{Feed, Position, Read, Reader, Source, Wake};
 use crate::time::Interval;
@@ -86,15 +86,6 @@ pub struct KafkaSource {
     /// Other settings of librdkafka.
     #[serde(default)]
     properties: Properties,
-}
-
-/// How messages are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// A JSON object.
-    #[default]
-    Json,
 }
 
 const OWN: &str = "this source assigns its partitions itself and joins no group";
