@@ -21,6 +21,7 @@ pub mod source;
 pub mod sources;
 pub mod stats;
 pub mod time;
+pub mod topology;
 pub mod value;
 
 pub use cli::main;
