@@ -5,5 +5,7 @@
 //! | file | answers |
 //! | --- | --- |
 //! | [`diagram`] | what an answer is: bars, in one canonical order |
+//! | [`series`] | components of the level sets of a series: which hills and valleys a window has, and how deep |
 
 pub mod diagram;
+pub mod series;
