@@ -1,8 +1,13 @@
 //! Summaries of whole blocks of the series, ready for the window's older half to be rebuilt from them.
 //!
 //! Blocks have two sizes, the larger a multiple of the smaller, and begin at multiples of their size, so they depend on
-//! nothing but positions. A block's summary is its residue and its longest closed pair. It costs one step for each value,
-//! and one for each point of a small block's residue in the large one.
+//! nothing but positions. A block's summary is its residue and its longest closed pair.
+//!
+//! A small block is read off the window's back, to which the same values are appended. Call the values that are lower or
+//! higher than all before them in the block its *records*. The widening half of the block's residue consists of records,
+//! ends with the last one, and never closes by appending. After the last record the back and the block have the same
+//! points, and close the same pairs, for nothing before it lies between it and what follows. So all that a value costs
+//! here is two comparisons that are foreseen nearly always. A large block joins the residues of its small ones.
 
 use std::collections::VecDeque;
 
@@ -11,29 +16,10 @@ use super::residue::{Point, Residue};
 
 /// What a stretch of the series amounts to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Summary {
-    pub(super) residue: Residue,
-    pub(super) longest: f64,
-}
-
-impl Summary {
-    #[inline(always)]
-    pub(super) fn push(&mut self, new: Point) {
-        let kept = self.residue.kept(new);
-        self.longest = longest_of(self.longest, &self.residue.points()[kept..]);
-        self.residue.place(kept, new);
-    }
-
-    /// Puts the stretch `points`, with this longest closed pair, behind one's own.
-    pub(super) fn join(&mut self, points: &[Point], longest: f64) {
-        self.longest = self.longest.max(longest);
-        points.iter().for_each(|point| self.push(*point));
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.residue.clear();
-        self.longest = 0.0;
-    }
+struct Summary {
+    residue: Residue,
+    /// The longest finite pair closed in it; 0 if none.
+    longest: f64,
 }
 
 /// The finished blocks of one size, and the one that is being filled.
@@ -43,21 +29,19 @@ struct Level {
     /// Number of the first finished block, which begins at `number * span`.
     first: u64,
     finished: VecDeque<(Box<[Point]>, f64)>,
+    /// What is known of the block that is being filled: of a small one the records, of a large one all.
     open: Summary,
 }
 
 impl Level {
-    /// Finishes the open block if the series now ends at its end.
-    fn finish(&mut self, tail: u64) -> Option<(&[Point], f64)> {
-        if !tail.is_multiple_of(self.span) {
-            return None;
-        }
+    /// Finishes the open block, where the series ends now.
+    fn finish(&mut self, tail: u64, points: Box<[Point]>, longest: f64) {
         if self.finished.is_empty() {
             self.first = tail / self.span - 1;
         }
-        self.finished.push_back((self.open.residue.points().into(), self.open.longest));
-        self.open.clear();
-        self.finished.back().map(|(points, longest)| (&points[..], *longest))
+        self.finished.push_back((points, longest));
+        self.open.residue.clear();
+        self.open.longest = 0.0;
     }
 }
 
@@ -80,27 +64,56 @@ impl Blocks {
         [self.small.span, self.large.span]
     }
 
-    /// Adds the newest value.
+    /// Hears of the newest value before it is added to `back`, of which it leaves the first `kept` points.
     #[inline(always)]
-    pub(super) fn push(&mut self, new: Point) {
-        self.small.open.push(new);
-        let tail = new.position + 1;
+    pub(super) fn hear(&mut self, new: Point, back: &Residue, kept: usize) {
+        let open = &mut self.small.open;
+        let [.., last] = open.residue.points()[..] else {
+            return open.residue.push(new, |_, _| ());
+        };
+        for pair in back.points()[kept..].chunks_exact(2) {
+            if pair[1].position > last.position {
+                open.longest = longest_of(open.longest, pair);
+            }
+        }
+        let before = if let [.., before, _] = open.residue.points()[..] { before } else { last };
+        let (low, high) = if last.below(before) { (last, before) } else { (before, last) };
+        if new.below(low) | high.below(new) {
+            open.residue.push(new, |_, _| ());
+        }
+    }
+
+    /// Finishes the blocks that end at `tail`, where `back` ends now.
+    #[inline(always)]
+    pub(super) fn finish(&mut self, tail: u64, back: &Residue) {
         if tail & (self.small.span - 1) == 0 {
-            self.finish(tail);
+            self.finish_small(tail, back);
         }
     }
 
     #[inline(never)]
-    fn finish(&mut self, tail: u64) {
-        if let Some((points, longest)) = self.small.finish(tail) {
-            self.large.open.join(points, longest);
-            self.large.finish(tail);
+    fn finish_small(&mut self, tail: u64, back: &Residue) {
+        let (points, longest) = self.open(back);
+        let large = &mut self.large.open;
+        large.longest = large.longest.max(longest);
+        for point in points.iter().copied() {
+            let kept = large.residue.kept(point);
+            large.longest = longest_of(large.longest, &large.residue.points()[kept..]);
+            large.residue.place(kept, point);
+        }
+        self.small.finish(tail, points, longest);
+        if tail.is_multiple_of(self.large.span) {
+            let (points, longest) = (self.large.open.residue.points().into(), self.large.open.longest);
+            self.large.finish(tail, points, longest);
         }
     }
 
-    /// The small block that is being filled.
-    pub(super) fn open(&self) -> &Summary {
-        &self.small.open
+    /// Residue and longest closed pair of the small block that is being filled.
+    pub(super) fn open(&self, back: &Residue) -> (Box<[Point]>, f64) {
+        let records = self.small.open.residue.points();
+        let Some(last) = records.last() else { return (Box::default(), 0.0) };
+        let after = back.points().partition_point(|point| point.position <= last.position);
+        ([records, &back.points()[after..]].concat().into(), self.small.open.longest)
     }
 
     /// Residue and longest closed pair of the finished block of size `span` that begins at `start`.

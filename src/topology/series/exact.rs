@@ -69,6 +69,12 @@ impl ExactSum {
         self.limbs.resize(end, 0);
     }
 
+    /// Takes out all terms.
+    pub(super) fn clear(&mut self) {
+        self.limbs.fill(0);
+        self.infinite = 0;
+    }
+
     /// Adds the terms of another sum.
     pub(super) fn merge(&mut self, other: &ExactSum) {
         self.infinite += other.infinite;

@@ -2,6 +2,7 @@
 pub mod pair;
 pub mod residue;
 pub mod statistics;
+pub mod tree;
 pub mod window;
 
 mod blocks;

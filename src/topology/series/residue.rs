@@ -82,14 +82,12 @@ impl Residue {
         let mut kept = points.len();
         let Some(&last) = points.last() else { return 0 };
         let rises = last.below(new);
-        if kept >= 2 && points[kept - 2].below(last) == rises {
-            kept -= 1;
+        if kept >= 2 {
+            kept -= usize::from(points[kept - 2].below(last) == rises);
         }
-        while let [.., e1, e2, e3] = points[..kept] {
-            let between = if rises { e1.below(e3) & e2.below(new) } else { e3.below(e1) & new.below(e2) };
-            if !between {
-                break;
-            }
+        while let [.., e1, e2, e3] = points[..kept]
+            && (e1.below(e3) == rises) & (e2.below(new) == rises)
+        {
             kept -= 2;
         }
         kept
@@ -143,7 +141,7 @@ impl Residue {
             return true;
         }
         let (before, last, new) = (self.points[index - 2], self.points[index - 1], self.points[index]);
-        if last.below(new) { before.below(new) } else { new.below(before) }
+        before.below(new) == last.below(new)
     }
 
     /// Index of its first point in the filtration: the lowest for sublevel sets, the highest for superlevel sets.

@@ -77,6 +77,14 @@ impl Totals {
         self.weighted.subtract(length * ln(length));
     }
 
+    /// Forgets all lengths.
+    pub(super) fn clear(&mut self) {
+        (self.count, self.infinite) = (0, 0);
+        self.total.clear();
+        self.power_total.clear();
+        self.weighted.clear();
+    }
+
     /// Adds the lengths of another.
     pub(super) fn merge(&mut self, other: &Totals) {
         self.count += other.count;

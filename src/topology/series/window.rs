@@ -129,8 +129,9 @@ impl Window {
         self.values.push_back(new.value);
         let kept = self.back.kept(new);
         self.back_longest = longest_of(self.back_longest, &self.back.points()[kept..]);
+        self.blocks.hear(new, &self.back, kept);
         self.back.place(kept, new);
-        self.blocks.push(new);
+        self.blocks.finish(new.position + 1, &self.back);
         true
     }
 
@@ -205,9 +206,9 @@ impl Window {
             let seam = tail - tail % self.blocks.spans()[0];
             if seam > self.head {
                 // The back becomes what is in the unfinished block.
-                let open = self.blocks.open();
-                self.back.clone_from(&open.residue);
-                self.back_longest = open.longest;
+                let (points, longest) = self.blocks.open(&self.back);
+                self.back.restore(0, points.into_iter());
+                self.back_longest = longest;
                 self.build(seam, self.blocks.spans()[1]);
             } else {
                 self.back.clear();
@@ -322,18 +323,22 @@ pub(super) fn pairs(points: impl Iterator<Item = Point>, filtration: Filtration,
     }
     residue.pairs::<false>(|birth, death| below.push(Pair::new::<false>(birth, death)));
     residue.pairs::<true>(|birth, death| above.push(Pair::new::<true>(birth, death)));
-    let whole = residue.last::<true>().zip(residue.last::<false>());
     let mut all = match filtration {
         Filtration::Sublevel => below,
         Filtration::Superlevel => above,
         Filtration::Extended => {
             let finite = below.into_iter().chain(above).filter(|pair| pair.died.is_some());
-            finite.chain(whole.map(|(low, high)| Pair::new::<false>(low, Some(high)))).collect()
+            finite.chain(whole_pair(&residue)).collect()
         }
     };
     all.retain(|pair| pair.outlives(tolerance));
     all.sort_by_key(|pair| (pair.birth > pair.death, pair.born));
     all
+}
+
+/// The pair of the lowest and the highest value.
+pub(super) fn whole_pair(residue: &Residue) -> Option<Pair> {
+    residue.last::<true>().map(|lowest| Pair::new::<false>(lowest, residue.last::<false>()))
 }
 
 /// What is stored of a window.
