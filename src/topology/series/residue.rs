@@ -119,6 +119,19 @@ impl Residue {
         self.place::<false>(kept, new);
     }
 
+    /// Adds another residue at the right and gives each pair that this closes. O(1) for each, and a copy.
+    pub fn join(&mut self, right: &Residue, mut closed: impl FnMut(Point, Point)) {
+        if self.points.is_empty() {
+            self.points.extend_from_slice(&right.points);
+            self.peak = right.peak;
+            return;
+        }
+        // What comes after the peak lies within the widest step before it, and closes nothing.
+        let (widening, narrowing) = right.points.split_at(right.points.len().min(right.peak + 1));
+        widening.iter().for_each(|point| self.push(*point, &mut closed));
+        self.points.extend_from_slice(narrowing);
+    }
+
     /// Takes back what was added after the first `kept` points, and puts `removed` in its place.
     #[inline(always)]
     pub(super) fn restore<const LEFT: bool>(&mut self, kept: usize, removed: impl Iterator<Item = Point>) {

@@ -278,8 +278,8 @@ fn analytic_cases() {
     assert!(!window.push(f64::NAN, &mut ()) && window.is_empty() && !window.evict(&mut ()));
 }
 
-/// Each step of a series lies in one sublevel pair, or one superlevel pair, or in that of its lowest and highest value,
-/// and each stretch of it in two that are closed: total variation is total extended persistence.
+/// What a closed pair takes out of a series is a way there and a way back, and the pair is one of the sublevel and one of
+/// the superlevel sets. Each step of the residue is one pair. So total variation is total extended persistence.
 #[test]
 fn total_variation_is_total_extended_persistence() {
     for seed in 0..200 {

@@ -43,21 +43,25 @@ impl Stretch {
 
     /// Adds one value behind.
     fn push(&mut self, new: Point, tolerance: f64) {
-        let (totals, longest) = (&mut self.totals, &mut self.longest);
-        self.residue.push(new, |a, b| {
-            let pair = Pair::new::<false>(a, Some(b));
-            if pair.outlives(tolerance) {
-                totals.add(pair.persistence());
-                *longest = longer(*longest, pair.persistence());
-            }
-        });
+        let Stretch { residue, totals, longest } = self;
+        residue.push(new, |a, b| count(a, b, tolerance, totals, longest));
     }
 
     /// Adds another stretch behind.
     fn join(&mut self, later: &Stretch, tolerance: f64) {
-        self.totals.merge(&later.totals);
-        self.longest = self.longest.max(later.longest);
-        later.residue.points().iter().for_each(|point| self.push(*point, tolerance));
+        let Stretch { residue, totals, longest } = self;
+        totals.merge(&later.totals);
+        *longest = longest.max(later.longest);
+        residue.join(&later.residue, |a, b| count(a, b, tolerance, totals, longest));
+    }
+}
+
+/// Counts a closed pair.
+fn count(a: Point, b: Point, tolerance: f64, totals: &mut Totals, longest: &mut f64) {
+    let pair = Pair::new::<false>(a, Some(b));
+    if pair.outlives(tolerance) {
+        totals.add(pair.persistence());
+        *longest = longer(*longest, pair.persistence());
     }
 }
 
