@@ -1,8 +1,9 @@
 //! Persistence of a sliding series: how fast, how much memory, how long the worst step.
 //!
 //! One thread; CPU time of that thread (the machine is shared). Rates are medians over pieces of a stream that slides
-//! through a full window: a value enters and one leaves. Latency is that of such a slide with its summary, measured one
-//! by one with the same clock, whose own cost is printed beside it; of equal passes the least, which leaves interrupts out.
+//! through a full window: a value enters and one leaves. Latency is that of such a slide with its summary, measured
+//! one by one with the same clock, whose own cost is printed beside it; of equal passes the least, which leaves
+//! interrupts out.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -132,7 +133,7 @@ fn tree(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
     });
     let correct = pieces(&values[..20_000], clock, |value| _ = tree.set(head + random.pick(tail - head), Some(value)));
     println!(
-        "tree {kind:8} n {count}: push {:.1} ns, any range {:.2} us, 8 scales {:.2} us, correction {:.2} us, {:.2} B/value",
+        "tree {kind:6} {count}: push {:.0} ns, a range {:.2} us, 8 scales {:.2} us, correction {:.2} us, {:.0} B/value",
         push * 1e9,
         query * 1e6,
         eight * 1e6,
