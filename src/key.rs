@@ -333,7 +333,7 @@ mod tests {
         }
         for text in [&columns[0], &columns[4], &columns[0].slice(0, 2)] {
             let keys = Keys::of(std::slice::from_ref(text), text.len());
-            assert_eq!(decode((0..text.len()).map(|row| keys.key(row)), &[Kind::Text]), [text.clone()]);
+            assert_eq!(&decode((0..text.len()).map(|row| keys.key(row)), &[Kind::Text])[0], text);
         }
         assert_eq!(show(keys.key(0)), "a/-5/-1.5/true/x");
         assert_eq!(keys.take(&[3, 1]).key(1), keys.key(1));

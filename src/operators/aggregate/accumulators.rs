@@ -761,33 +761,40 @@ type Stretch = (Origin, i64, i64);
 /// The records of a slot, by origin. Nearly always there is one, which takes no memory of its own.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Stretch>", into = "Vec<Stretch>")]
-struct Stretches {
-    one: Option<Stretch>,
-    /// All, ascending by origin, once there are several; then `one` is none of them.
-    several: Option<Box<Vec<Stretch>>>,
+enum Stretches {
+    #[default]
+    None,
+    One(Stretch),
+    /// Ascending by origin.
+    Several(Vec<Stretch>),
 }
 
 impl Stretches {
     #[inline(always)]
     fn add(&mut self, (origin, first, last): Stretch) {
-        match (&mut self.one, &self.several) {
-            (Some(one), None) if one.0 == origin => *one = (origin, one.1.min(first), one.2.max(last)),
-            (one @ None, None) => *one = Some((origin, first, last)),
+        match self {
+            Stretches::One(one) if one.0 == origin => *one = (origin, one.1.min(first), one.2.max(last)),
+            Stretches::None => *self = Stretches::One((origin, first, last)),
             _ => self.add_another((origin, first, last)),
         }
     }
 
     #[cold]
     fn add_another(&mut self, (origin, first, last): Stretch) {
-        let all = self.several.get_or_insert_with(|| Box::new(self.one.take().into_iter().collect()));
+        let mut all: Vec<Stretch> = std::mem::take(self).into();
         match all.binary_search_by_key(&origin, |stretch| stretch.0) {
             Ok(at) => all[at] = (origin, all[at].1.min(first), all[at].2.max(last)),
             Err(at) => all.insert(at, (origin, first, last)),
         }
+        *self = Stretches::Several(all);
     }
 
-    fn all(&self) -> impl Iterator<Item = &Stretch> {
-        self.one.iter().chain(self.several.iter().flat_map(|all| all.iter()))
+    fn all(&self) -> &[Stretch] {
+        match self {
+            Stretches::None => &[],
+            Stretches::One(one) => std::slice::from_ref(one),
+            Stretches::Several(all) => all,
+        }
     }
 }
 
@@ -801,7 +808,10 @@ impl From<Vec<Stretch>> for Stretches {
 
 impl From<Stretches> for Vec<Stretch> {
     fn from(stretches: Stretches) -> Vec<Stretch> {
-        stretches.all().copied().collect()
+        match stretches {
+            Stretches::Several(all) => all,
+            few => few.all().to_vec(),
+        }
     }
 }
 
@@ -820,7 +830,7 @@ impl Fold for Places {
     }
 
     fn merge(&self, into: &mut Stretches, from: &Stretches) {
-        from.all().for_each(|stretch| into.add(*stretch));
+        from.all().iter().for_each(|stretch| into.add(*stretch));
     }
 
     fn column(&self, _: Measure, results: &Results<'_, Stretches>) -> ArrayRef {
