@@ -195,8 +195,7 @@ fn one(case: &Case, settings: &Settings) -> Outcome<CaseRecord> {
 /// The files of a case, made where they are not there, and in the page cache.
 fn files(case: &Case, settings: &Settings, events: u64) -> Outcome<w1::Files> {
     let data = w1::Data { events, ..case.data(events) };
-    let parts = case.workers.iter().any(|workers| *workers > 1);
-    let mut files = w1::generate(&settings.data, data, parts)?;
+    let mut files = w1::generate(&settings.data, data)?;
     if case.parquet {
         let lines = files;
         files = w1::Files::of(&settings.data, data, "parquet");
@@ -208,7 +207,7 @@ fn files(case: &Case, settings: &Settings, events: u64) -> Outcome<w1::Files> {
             fs::rename(new, parquet)?;
         }
     }
-    for path in std::iter::once(&files.whole).chain(files.parts.iter().filter(|_| parts)) {
+    for path in std::iter::once(&files.whole).chain(files.parts.iter().filter(|_| data.parts)) {
         io::copy(&mut fs::File::open(path)?, &mut io::sink())?;
     }
     Ok(files)

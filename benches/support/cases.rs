@@ -109,7 +109,8 @@ pub const CASES: [Case; 14] = [
 impl Case {
     /// The events of this case where so many were asked for.
     pub fn data(&self, events: u64) -> Data {
-        Data { variant: self.variant, keys: self.keys, events: events * self.times.0 / self.times.1 }
+        let parts = self.workers.iter().any(|workers| *workers > 1);
+        Data { variant: self.variant, keys: self.keys, events: events * self.times.0 / self.times.1, parts }
     }
 
     /// Whether a name on the command line means this case.

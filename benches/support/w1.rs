@@ -5,6 +5,8 @@
 //! and a few spikes. No dependency and no function of the C library: splitmix64, and a normal number is twelve uniform
 //! ones. [`Variant`] says what else there is; the events of `Shapes` and `Odd` are those of `Plain`, written otherwise.
 
+#![allow(dead_code, reason = "each benchmark uses some of it")]
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -48,6 +50,15 @@ pub struct Data {
     pub keys: usize,
     /// How many events.
     pub events: u64,
+    /// Whether the part files are wanted too.
+    pub parts: bool,
+}
+
+impl From<u64> for Data {
+    /// W1 with so many events, as other engines were measured with.
+    fn from(events: u64) -> Data {
+        Data { variant: Variant::Plain, keys: 1_000, events, parts: true }
+    }
 }
 
 /// The events in one file, and the same lines in two by sensor, in the same order.
@@ -67,16 +78,17 @@ impl Files {
     }
 }
 
-/// Writes the events into a folder, unless they are there; the two part files only if they are `wanted`.
+/// Writes the events into a folder, unless they are there.
 ///
 /// # Panics
 ///
 /// When the bytes are not those that they were for other engines.
-pub fn generate(folder: &Path, data: Data, parts_wanted: bool) -> io::Result<Files> {
+pub fn generate(folder: &Path, data: impl Into<Data>) -> io::Result<Files> {
+    let data = data.into();
     let files = Files::of(folder, data, "jsonl");
-    if !files.whole.exists() || (parts_wanted && !files.parts[1].exists()) {
+    if !files.whole.exists() || (data.parts && !files.parts[1].exists()) {
         let new = files.whole.with_extension("new");
-        let hash = write(&new, if parts_wanted { &files.parts } else { &[] }, data)?;
+        let hash = write(&new, if data.parts { &files.parts } else { &[] }, data)?;
         let known = KNOWN.iter().find(|(keys, events, _)| (*keys, *events) == (data.keys, data.events));
         if let (Variant::Plain, Some((.., known))) = (data.variant, known) {
             assert_eq!(hash, *known, "the workload is no longer the one that other engines were measured with");
