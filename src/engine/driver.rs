@@ -161,7 +161,7 @@ impl Driver {
 
     /// The rows that wait to be put in order, and the watermarks: with the key groups, all that a driver knows.
     pub fn held(&self) -> Held {
-        let waiting = self.order.waiting().map(|(input, batch)| (input, batch.clone())).collect();
+        let waiting = self.order.waiting().collect();
         Held { waiting, partitions: self.partitions.clone(), watermark: self.watermark }
     }
 

@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::key::Keys;
 use crate::origin::Origin;
 use crate::time::EventTime;
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::compute::interleave_record_batch;
 
 /// Records that wait for the watermark. Rows are released by their *point*: the event time, or for a record that was
@@ -17,88 +17,144 @@ pub struct Order {
 struct Waiting {
     input: usize,
     batch: Batch,
+    /// Those of its rows that are left; `None` while all are.
+    left: Option<Vec<u32>>,
     /// The earliest point of its rows.
     from: EventTime,
 }
 
-type Place = (EventTime, EventTime, Origin, i64, usize, u32, u32);
+/// Where a row is that may go.
+#[derive(Clone, Copy)]
+struct Place {
+    point: EventTime,
+    batch: u32,
+    row: u32,
+}
+
+/// What rows of a batch are put in order by.
+struct Ready<'a> {
+    input: usize,
+    times: &'a [EventTime],
+    origins: &'a [Origin],
+    sequences: &'a [i64],
+}
 
 impl Order {
     /// Takes a batch in.
     pub fn push(&mut self, input: usize, batch: Batch) {
-        let from = (0..batch.len()).map(|row| point(&batch, row)).min();
+        let from = (0..batch.len()).map(points(&batch)).min();
         if let Some(from) = from {
-            self.waiting.push(Waiting { input, batch, from });
+            self.waiting.push(Waiting { input, batch, left: None, from });
         }
     }
 
     /// Gives out, sorted, the rows whose point is before the watermark: one batch for each run of rows of one input.
     /// O(n log n) in the rows given out, O(n) in those of batches that are split.
     pub fn release(&mut self, watermark: EventTime) -> Vec<(usize, Batch)> {
-        let mut ready: Vec<Batch> = Vec::new();
+        let mut ready: Vec<(usize, Batch)> = Vec::new();
         let mut places: Vec<Place> = Vec::new();
         self.waiting.retain_mut(|waiting| {
             if waiting.from >= watermark {
                 return true;
             }
             // What must stay keeps its place among the batches: rows that are equal in all else keep their order.
-            let kept = gather(waiting, ready.len() as u32, watermark, &mut places);
-            let whole = waiting.batch.clone();
-            if !kept.is_empty() {
-                waiting.batch = whole.take(&kept);
-                waiting.from =
-                    (0..kept.len()).map(|row| point(&waiting.batch, row)).min().expect("some rows were kept");
-            }
-            ready.push(whole);
-            !kept.is_empty()
+            let number = ready.len() as u32;
+            ready.push((waiting.input, waiting.batch.clone()));
+            waiting.gather(number, watermark, &mut places)
         });
-        places.sort_unstable();
-        places.chunk_by(|a, b| a.4 == b.4).map(|run| (run[0].4, interleave(&ready, run))).collect()
+        let order: Vec<Ready> = ready.iter().map(Ready::of).collect();
+        places.sort_unstable_by(|a, b| {
+            let rank = |place: &Place| order[place.batch as usize].rank(place);
+            a.point.cmp(&b.point).then_with(|| rank(a).cmp(&rank(b)))
+        });
+        let input = |place: &Place| ready[place.batch as usize].0;
+        places.chunk_by(|a, b| input(a) == input(b)).map(|run| (input(&run[0]), interleave(&ready, run))).collect()
     }
 
     /// How many rows wait.
     pub fn len(&self) -> usize {
-        self.waiting.iter().map(|w| w.batch.len()).sum()
+        self.waiting.iter().map(Waiting::len).sum()
     }
 
     /// The rows that wait, for a snapshot.
-    pub fn waiting(&self) -> impl Iterator<Item = (usize, &Batch)> {
-        self.waiting.iter().map(|w| (w.input, &w.batch))
+    pub fn waiting(&self) -> impl Iterator<Item = (usize, Batch)> {
+        self.waiting
+            .iter()
+            .map(|w| (w.input, w.left.as_ref().map_or_else(|| w.batch.clone(), |rows| w.batch.take(rows))))
     }
 }
 
-/// Notes the places of the rows that may go; gives the rows that must stay.
-fn gather(waiting: &Waiting, number: u32, watermark: EventTime, places: &mut Vec<Place>) -> Vec<u32> {
-    let Waiting { input, batch, .. } = waiting;
-    let (times, origins, sequences) = (batch.times(), batch.origins(), batch.sequences());
-    let mut kept = Vec::new();
-    for row in 0..batch.len() {
-        let point = point(batch, row);
-        if point < watermark {
-            places.push((point, times[row], origins[row], sequences[row], *input, number, row as u32));
-        } else {
-            kept.push(row as u32);
+impl Waiting {
+    fn len(&self) -> usize {
+        self.left.as_ref().map_or(self.batch.len(), Vec::len)
+    }
+
+    /// Notes the places of the rows that may go, and keeps those that must stay; says whether there are any.
+    fn gather(&mut self, number: u32, watermark: EventTime, places: &mut Vec<Place>) -> bool {
+        let (kept, from) = self.part(number, watermark, places);
+        let is_some = !kept.is_empty();
+        // A few rows do not hold the memory of many. Each is copied seldom: what is kept is a fourth of what was, or less.
+        (self.batch, self.left) = match kept.len() * 4 < self.batch.len() {
+            true => (self.batch.take(&kept), None),
+            false => (self.batch.clone(), Some(kept)),
+        };
+        self.from = from;
+        is_some
+    }
+
+    /// Notes the places of the rows that may go; gives the others, and their earliest point.
+    fn part(&self, number: u32, watermark: EventTime, places: &mut Vec<Place>) -> (Vec<u32>, EventTime) {
+        let points = points(&self.batch);
+        let (mut kept, mut from) = (Vec::new(), EventTime::MAX);
+        let mut look = |row: u32| {
+            let point = points(row as usize);
+            if point < watermark {
+                places.push(Place { point, batch: number, row });
+            } else {
+                from = from.min(point);
+                kept.push(row);
+            }
+        };
+        match &self.left {
+            Some(left) => left.iter().for_each(|row| look(*row)),
+            None => (0..self.batch.len() as u32).for_each(look),
         }
+        (kept, from)
     }
-    kept
 }
 
-fn point(batch: &Batch, row: usize) -> EventTime {
-    batch.stamp(row).unwrap_or(EventTime::MIN).max(batch.times()[row])
+impl<'a> Ready<'a> {
+    fn of((input, batch): &'a (usize, Batch)) -> Ready<'a> {
+        Ready { input: *input, times: batch.times(), origins: batch.origins(), sequences: batch.sequences() }
+    }
+
+    /// The order of rows of one point.
+    fn rank(&self, place: &Place) -> (EventTime, Origin, i64, usize, u32, u32) {
+        let row = place.row as usize;
+        (self.times[row], self.origins[row], self.sequences[row], self.input, place.batch, place.row)
+    }
 }
 
-fn interleave(ready: &[Batch], run: &[Place]) -> Batch {
-    let first = &ready[run[0].5 as usize];
-    let one = run.iter().all(|place| place.5 == run[0].5);
-    if one {
-        let in_place = run.len() == first.len() && run.iter().enumerate().all(|(i, place)| place.6 as usize == i);
-        let rows = || run.iter().map(|place| place.6).collect::<Vec<_>>();
+/// The point of each row of a batch.
+fn points(batch: &Batch) -> impl Fn(usize) -> EventTime {
+    let (times, stamps) = (batch.times(), Some(batch.stamps()).filter(|_| batch.any_late()));
+    move |row| match stamps {
+        Some(stamps) if stamps.is_valid(row) => stamps.value(row).max(times[row]),
+        _ => times[row],
+    }
+}
+
+fn interleave(ready: &[(usize, Batch)], run: &[Place]) -> Batch {
+    let first = &ready[run[0].batch as usize].1;
+    if run.iter().all(|place| place.batch == run[0].batch) {
+        let in_place = run.len() == first.len() && run.iter().enumerate().all(|(i, place)| place.row as usize == i);
+        let rows = || run.iter().map(|place| place.row).collect::<Vec<_>>();
         return if in_place { first.clone() } else { first.take(&rows()) };
     }
-    let records: Vec<&RecordBatch> = ready.iter().map(Batch::records).collect();
-    let indices: Vec<(usize, usize)> = run.iter().map(|place| (place.5 as usize, place.6 as usize)).collect();
+    let records: Vec<&RecordBatch> = ready.iter().map(|(_, batch)| batch.records()).collect();
+    let indices: Vec<(usize, usize)> = run.iter().map(|place| (place.batch as usize, place.row as usize)).collect();
     let batch = Batch::from_records(interleave_record_batch(&records, &indices).expect("batches of one schema"));
-    let keys: Option<Vec<&Keys>> = ready.iter().map(Batch::keys).collect();
+    let keys: Option<Vec<&Keys>> = ready.iter().map(|(_, batch)| batch.keys()).collect();
     match keys {
         Some(keys) => batch.with_keys(Keys::interleave(&keys, &indices)),
         None => batch,
@@ -139,6 +195,21 @@ mod tests {
             assert_eq!(released(&mut order, 6), [(3, 1, 7), (5, 0, 0), (5, 0, 1)]);
             assert_eq!(order.len(), 2);
             assert_eq!(released(&mut order, EventTime::MAX), [(3, 0, 3), (9, 0, 2)]);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_left_keep_their_order_whether_few_or_many() {
+        for left in 1..8 {
+            let rows: Vec<_> = (0..8).map(|i| (if i < 8 - left { 1 } else { 20 - i }, 0, i, None)).collect();
+            let mut order = Order::default();
+            order.push(0, batch(&rows));
+            assert_eq!(released(&mut order, 2).len() as i64, 8 - left);
+            assert_eq!(released(&mut order, 13), []);
+            let waiting: Vec<i64> = order.waiting().flat_map(|(_, b)| b.sequences().to_vec()).collect();
+            assert_eq!((order.len() as i64, waiting), (left, ((8 - left)..8).collect()));
+            let last: Vec<i64> = released(&mut order, EventTime::MAX).iter().map(|row| row.2).collect();
+            assert_eq!(last, ((8 - left)..8).rev().collect::<Vec<_>>());
         }
     }
 
