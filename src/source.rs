@@ -84,7 +84,10 @@ pub trait Feed: Send + Sync {
 
 /// Reading that any thread may do, and decoding with it: bytes are decoded where they were read, while the processor has
 /// them at hand. What comes of it is put back in its order.
-pub type Errand = Box<dyn FnOnce(&mut Bench) -> Done + Send>;
+///
+/// It gives rows as it has them. The error says why the partition cannot be read on: it ends there, and nothing that was
+/// read behind it is taken.
+pub type Errand = Box<dyn FnOnce(&mut Bench, &mut dyn FnMut(Rows)) -> Result<(), Bad> + Send>;
 
 /// What a thread that decodes has at hand.
 #[derive(Default)]
@@ -93,15 +96,6 @@ pub struct Bench {
     pub decoder: Option<Box<dyn Decoder>>,
     /// A buffer, to be used again and again.
     pub bytes: Vec<u8>,
-}
-
-/// What came of an errand.
-#[derive(Debug, Default)]
-pub struct Done {
-    /// The records.
-    pub rows: Vec<Rows>,
-    /// Why the partition cannot be read on: it ends here, and nothing that was read behind it is taken.
-    pub broken: Option<Bad>,
 }
 
 /// Wakes the thread that reads.

@@ -3,10 +3,11 @@
 //! A reader that has nothing else to do takes a task itself ([`DecodePool::help`]): its core is not left idle, and
 //! nobody has to be woken.
 
-use crate::formats::{Frames, MakeDecoder};
-use crate::source::{Bench, Done, Errand};
+use super::threads::{Counted, Role, Threads};
+use crate::formats::{Bad, Frames, MakeDecoder, Rows};
+use crate::source::{Bench, Errand};
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Builder;
 
@@ -40,7 +41,7 @@ struct Tasks {
 struct Task {
     decoders: Decoders,
     errand: Errand,
-    done: SyncSender<Done>,
+    to: Sender<Decoded>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -54,9 +55,17 @@ pub struct Decoders {
 /// Rows that are being decoded.
 pub enum Decoding {
     /// They are here.
-    Ready(Done),
+    Ready(Rows),
     /// They are on their way.
-    Pending(Receiver<Done>),
+    Pending(Receiver<Decoded>),
+}
+
+/// What comes of decoding.
+pub enum Decoded {
+    /// Rows; more may come.
+    Rows(Rows),
+    /// That was all, or why there is nothing more.
+    All(Result<(), Bad>),
 }
 
 impl Decoders {
@@ -65,7 +74,7 @@ impl Decoders {
         Decoders { make, free: Arc::default() }
     }
 
-    fn run(&self, errand: impl FnOnce(&mut Bench) -> Done) -> Done {
+    fn run<R>(&self, errand: impl FnOnce(&mut Bench) -> R) -> R {
         let free = || self.free.lock().expect("no decoder panics while the list is held");
         // The bench that was put back last is the one that the processor knows best.
         let bench = free().pop();
@@ -77,18 +86,18 @@ impl Decoders {
     }
 }
 
-fn decode(frames: &Frames, bench: &mut Bench) -> Done {
-    let decoder = bench.decoder.as_mut().expect("a feed that gives frames has a decoder");
-    Done { rows: vec![decoder.decode(frames)], broken: None }
+fn decode(frames: &Frames, bench: &mut Bench) -> Rows {
+    bench.decoder.as_mut().expect("a feed that gives frames has a decoder").decode(frames)
 }
 
 impl DecodePool {
     /// A pool of so many threads.
-    pub fn new(threads: usize) -> DecodePool {
+    pub fn new(threads: usize, counts: &Arc<Threads>) -> DecodePool {
         let queue = Arc::new(Queue::default());
         for number in 0..threads {
-            let queue = queue.clone();
+            let (queue, counts) = (queue.clone(), counts.clone());
             let work = move || {
+                let _counted = counts.count(Role::Decode);
                 while let Some(task) = queue.wait() {
                     task.run();
                 }
@@ -108,20 +117,24 @@ impl DecodePool {
         if frames.bytes.len() <= INLINE_BYTES_MAX {
             return Decoding::Ready(decoders.run(|bench| decode(&frames, bench)));
         }
-        self.run(decoders, Box::new(move |bench| decode(&frames, bench)), wake)
+        let errand = move |bench: &mut Bench, give: &mut dyn FnMut(Rows)| {
+            give(decode(&frames, bench));
+            Ok(())
+        };
+        self.run(decoders, Box::new(errand), wake)
     }
 
-    /// Begins an errand; `wake` is called when it is done.
+    /// Begins an errand; `wake` is called when there is something of it.
     pub fn run(&self, decoders: &Decoders, errand: Errand, wake: &Arc<dyn Fn() + Send + Sync>) -> Decoding {
-        let (done, pending) = sync_channel(1);
-        self.0.queue.put(Task { decoders: decoders.clone(), errand, done, wake: wake.clone() });
+        let (to, pending) = channel();
+        self.0.queue.put(Task { decoders: decoders.clone(), errand, to, wake: wake.clone() });
         Decoding::Pending(pending)
     }
 
     /// Does the task that has waited longest, on this thread; says whether there was one.
-    pub fn help(&self) -> bool {
+    pub fn help(&self, counted: &Counted) -> bool {
         let task = self.0.queue.tasks().waiting.pop_front();
-        task.map(Task::run).is_some()
+        task.map(|task| counted.help(|| task.run())).is_some()
     }
 }
 
@@ -166,23 +179,41 @@ impl Queue {
 
 impl Task {
     fn run(self) {
-        let done = self.decoders.run(self.errand);
-        // A reader that has stopped does not miss them.
-        let _ = self.done.send(done);
-        (self.wake)();
+        let Task { decoders, errand, to, wake } = self;
+        // A reader that has stopped does not miss what it would have been given.
+        let mut given = None;
+        let mut give = |rows| {
+            if let Some(before) = given.replace(rows) {
+                let _ = to.send(Decoded::Rows(before));
+                wake();
+            }
+        };
+        let done = decoders.run(|bench| errand(bench, &mut give));
+        // The last rows and the end come together, so that the reader is woken once.
+        let _ = given.map(|rows| to.send(Decoded::Rows(rows)));
+        let _ = to.send(Decoded::All(done));
+        wake();
     }
 }
 
 impl Decoding {
-    /// The rows, if they are there. Panics where the decoder panicked.
-    pub fn take(self) -> Result<Done, Decoding> {
-        match self {
-            Decoding::Ready(done) => Ok(done),
-            Decoding::Pending(pending) => match pending.try_recv() {
-                Ok(done) => Ok(done),
-                Err(TryRecvError::Empty) => Err(Decoding::Pending(pending)),
+    /// Adds to `rows` what is there; says whether that is all, or why there is nothing more. Panics where the decoder
+    /// panicked.
+    pub fn take(&mut self, rows: &mut VecDeque<Rows>) -> Option<Result<(), Bad>> {
+        let pending = match self {
+            Decoding::Ready(ready) => {
+                rows.push_back(std::mem::take(ready));
+                return Some(Ok(()));
+            }
+            Decoding::Pending(pending) => pending,
+        };
+        loop {
+            match pending.try_recv() {
+                Ok(Decoded::Rows(more)) => rows.push_back(more),
+                Ok(Decoded::All(done)) => return Some(done),
+                Err(TryRecvError::Empty) => return None,
                 Err(TryRecvError::Disconnected) => panic!("a decoder panicked; its message is above"),
-            },
+            }
         }
     }
 }
@@ -190,7 +221,7 @@ impl Decoding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::{Decoder, Layout, Rows};
+    use crate::formats::{Decoder, Layout, bad};
 
     struct Echo;
     impl Decoder for Echo {
@@ -202,36 +233,41 @@ mod tests {
     #[test]
     fn every_frame_comes_back_once() {
         for (threads, helps) in [(2, false), (1, true), (0, true)] {
-            let pool = DecodePool::new(threads);
+            let counts = Arc::new(Threads::default());
+            let (pool, counted) = (DecodePool::new(threads, &counts), counts.count(Role::Read));
             let decoders = Decoders::new(Some(Arc::new(|| Box::new(Echo))));
             let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
             let sizes = [10, INLINE_BYTES_MAX + 1, 5, INLINE_BYTES_MAX + 2];
             let frames = |n: usize| Frames { bytes: vec![n as u8; sizes[n]], layout: Layout::default() };
             let all: Vec<Decoding> = (0..4).map(|n| pool.decode(&decoders, frames(n), &wake)).collect();
-            while helps && pool.help() {}
+            while helps && pool.help(&counted) {}
             for (n, mut decoding) in all.into_iter().enumerate() {
-                let done = loop {
-                    match decoding.take() {
-                        Ok(done) => break done,
-                        Err(still) => decoding = still,
-                    }
-                };
-                assert_eq!((&done.rows[0].times, &done.rows[0].sequences), (&vec![sizes[n] as i64], &vec![n as i64]));
+                let mut rows = VecDeque::new();
+                while decoding.take(&mut rows).is_none() {}
+                assert_eq!((&rows[0].times, &rows[0].sequences), (&vec![sizes[n] as i64], &vec![n as i64]));
+                assert_eq!(rows.len(), 1);
             }
         }
     }
 
     #[test]
     fn an_errand_finds_the_buffer_of_the_last_one() {
-        let (pool, decoders) = (DecodePool::new(0), Decoders::new(None));
+        let counts = Arc::new(Threads::default());
+        let (pool, decoders) = (DecodePool::new(0, &counts), Decoders::new(None));
+        let counted = counts.count(Role::Read);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| {});
-        let fill = |bench: &mut Bench| {
+        let fill = |bench: &mut Bench, give: &mut dyn FnMut(Rows)| {
             bench.bytes.push(b'x');
-            Done { rows: vec![Rows { times: vec![bench.bytes.len() as i64], ..Rows::default() }], broken: None }
+            give(Rows { times: vec![bench.bytes.len() as i64], ..Rows::default() });
+            give(Rows::default());
+            if bench.bytes.len() > 1 { Err(bad(7, 0, "torn".into(), &[])) } else { Ok(()) }
         };
-        let all: Vec<Decoding> = (0..2).map(|_| pool.run(&decoders, Box::new(fill), &wake)).collect();
-        while pool.help() {}
-        let lengths = all.into_iter().map(|d| d.take().ok().map(|done| done.rows[0].times[0]));
-        assert_eq!(lengths.collect::<Vec<_>>(), [Some(1), Some(2)]);
+        let mut all: Vec<Decoding> = (0..2).map(|_| pool.run(&decoders, Box::new(fill), &wake)).collect();
+        let mut rows = VecDeque::new();
+        assert!(all[0].take(&mut rows).is_none(), "nobody has done anything yet");
+        while pool.help(&counted) {}
+        let ends: Vec<_> = all.iter_mut().map(|decoding| decoding.take(&mut rows)).collect();
+        assert_eq!(ends, [Some(Ok(())), Some(Err(bad(7, 0, "torn".into(), &[])))]);
+        assert_eq!(rows.iter().map(|r| r.times.clone()).collect::<Vec<_>>(), [vec![1], vec![], vec![2], vec![]]);
     }
 }

@@ -12,13 +12,14 @@ use super::decode::{DecodePool, Decoders, Decoding};
 use super::driver::Mark;
 use super::shared::Shared;
 use super::stamp::Stamper;
+use super::threads::Role;
 use super::wall;
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::formats::Rows;
 use crate::job::plan::TimePolicy;
 use crate::origin::Origin;
-use crate::source::{Done, Feed, Read, Reader};
+use crate::source::{Feed, Read, Reader};
 use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
@@ -107,12 +108,11 @@ impl Partition {
     /// the queue is dropped.
     fn fetch(&mut self) {
         while self.decoded.is_empty() {
-            match self.decoding.pop_front().map(Decoding::take) {
+            let Some(first) = self.decoding.front_mut() else { return };
+            match first.take(&mut self.decoded) {
                 None => return,
-                Some(Err(still)) => return self.decoding.push_front(still),
-                Some(Ok(done)) => {
-                    self.decoded.extend(done.rows);
-                    let Some(bad) = done.broken else { continue };
+                Some(Ok(())) => drop(self.decoding.pop_front()),
+                Some(Err(bad)) => {
                     self.reader.end();
                     self.at_end = true;
                     self.decoding.clear();
@@ -125,18 +125,19 @@ impl Partition {
 
 /// Reads all lanes of one worker until they end or the job stops. Runs on its own thread.
 pub fn read(mut lanes: Vec<Lane>, pool: &DecodePool, shared: &Arc<Shared>) {
+    let counted = shared.metrics.threads.count(Role::Read);
     let me = thread::current();
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || me.unpark());
     while !lanes.is_empty() && !shared.stopping() {
         let mut turn = Turn { pool, shared, wake: &wake, busy: false, next: wall::now() + NAP };
         for lane in &mut lanes {
-            if let Err(failure) = turn.lane(lane) {
+            if let Err(failure) = counted.work(|| turn.lane(lane)) {
                 return shared.fail(failure);
             }
         }
         let (busy, next) = (turn.busy, turn.next);
         lanes.retain(|lane| lane.sender.is_some());
-        if !busy && !pool.help() {
+        if !busy && !pool.help(&counted) {
             thread::park_timeout(next.saturating_duration_since(wall::now()));
         }
     }
@@ -191,7 +192,7 @@ impl Turn<'_> {
     fn announce(&self, lane: &Lane, origin: Origin) {
         let mark = Mark { source: lane.source as u16, origin, watermark: BEFORE_ALL };
         let polled = Polled { batch: None, rejected: None, late: 0, mark };
-        self.shared.metrics.sources[lane.source].queue.fetch_add(1, Relaxed);
+        self.shared.metrics.sources[lane.source].queue.add(1);
         // A source that is gone needs no telling.
         let _ = lane.sender.as_ref().map(|sender| sender.send(polled));
         let _ = lane.activator.activate();
@@ -276,12 +277,8 @@ impl Turn<'_> {
             partition.quiet = None;
         }
         match read {
-            Read::Rows(rows) => {
-                partition.decoding.push_back(Decoding::Ready(Done { rows: vec![rows], broken: None }))
-            }
-            Read::Frames(frames) => {
-                partition.decoding.push_back(self.pool.decode(&lane.decoders, frames, self.wake))
-            }
+            Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(rows)),
+            Read::Frames(frames) => partition.decoding.push_back(self.pool.decode(&lane.decoders, frames, self.wake)),
             Read::Errand(errand) => partition.decoding.push_back(self.pool.run(&lane.decoders, errand, self.wake)),
             Read::End => partition.at_end = true,
             Read::Idle(wait) => {
@@ -346,7 +343,7 @@ impl Turn<'_> {
     /// Counts what has been sent: only that will be worked off.
     fn count(&self, lane: &Lane, records: usize, rejected: usize, late: usize) {
         let metrics = &self.shared.metrics.sources[lane.source];
-        metrics.queue.fetch_add(1, Relaxed);
+        metrics.queue.add(1);
         metrics.batches.fetch_add(1, Relaxed);
         metrics.records.fetch_add(records as u64, Relaxed);
         metrics.rejected.fetch_add(rejected as u64, Relaxed);

@@ -10,16 +10,17 @@
 //! What is given depends on the bytes of the file alone, never on how many of them came at a time: a record that is
 //! longer than the limit is rejected wherever the buffer ends, and goes on to the first line break behind the limit.
 
-use super::stream::{Got, Stream, read_at};
+use super::stream::{Got, Stream, identity, read_at};
 use super::{Lines, Settings};
 use crate::fault::Failure;
 use crate::formats::csv::{RecordEnds, check_header, header_of};
-use crate::formats::parquet::RowGroups;
-use crate::formats::{Bad, Frames, Layout, Wanted, bad, only_bad};
-use crate::source::{Bench, Done, Position, Read, Reader};
+use crate::formats::parquet::{RowGroup, RowGroups};
+use crate::formats::{Bad, Frames, Layout, Rows, Wanted, bad, only_bad};
+use crate::source::{Bench, Position, Read, Reader};
 use std::fs::File;
+use std::io;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The position behind a file that could not be read to its end, when that has been said.
@@ -202,8 +203,8 @@ impl TextReader {
         self.buffer.clear();
         self.position = to as i64;
         self.ends.restart();
-        let path = self.path.clone();
-        Some(Read::Errand(Box::new(move |bench| read_part(bench, &file, &path, from, (to - from) as usize))))
+        let part = Part { file, path: self.path.clone(), from, length: (to - from) as usize };
+        Some(Read::Errand(Box::new(move |bench, give| part.read(bench, give))))
     }
 
     fn cut_header(&mut self) {
@@ -347,20 +348,25 @@ impl Reader for TextReader {
 /// Where the last record of a part ends is looked for in so many bytes at its end.
 const EDGE_BYTES_MAX: usize = 4096;
 
-/// Reads whole lines of a file and decodes them.
-fn read_part(bench: &mut Bench, file: &Arc<File>, path: &str, from: u64, length: usize) -> Done {
-    let decoder = bench.decoder.as_mut().expect("a feed of lines has a decoder");
-    let mut bytes = mem::take(&mut bench.bytes);
-    bytes.resize(length, 0);
-    let at = from as i64;
-    let read = read_at(file, &mut bytes, from);
-    let frames = Frames { bytes, layout: Layout::Lines { at } };
-    let done = match read {
-        Ok(()) => Done { rows: vec![decoder.decode(&frames)], broken: None },
-        Err(error) => Done { rows: Vec::new(), broken: Some(broken(path, &error.to_string(), at, &[])) },
-    };
-    bench.bytes = frames.bytes;
-    done
+/// Whole lines of a file.
+struct Part {
+    file: Arc<File>,
+    path: String,
+    from: u64,
+    length: usize,
+}
+
+impl Part {
+    fn read(&self, bench: &mut Bench, give: &mut dyn FnMut(Rows)) -> Result<(), Bad> {
+        let at = self.from as i64;
+        let mut bytes = mem::take(&mut bench.bytes);
+        bytes.resize(self.length, 0);
+        read_at(&self.file, &mut bytes, self.from).map_err(|error| broken(&self.path, &error.to_string(), at, &[]))?;
+        let frames = Frames { bytes, layout: Layout::Lines { at } };
+        give(bench.decoder.as_mut().expect("a feed of lines has a decoder").decode(&frames));
+        bench.bytes = frames.bytes;
+        Ok(())
+    }
 }
 
 fn broken(path: &str, why: &str, position: Position, bytes: &[u8]) -> Bad {
@@ -417,26 +423,68 @@ pub(super) struct ParquetReader {
     rows: RowGroups,
     wanted: Wanted,
     bytes: u64,
+    identity: (u64, u64),
+    /// The same file, open once for each row group that is read at the same time.
+    files: Arc<Mutex<Vec<File>>>,
     broken: bool,
 }
+
+/// A row group that takes more than this is read some rows at a time.
+const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 
 impl ParquetReader {
     /// A reader of a file's rows from one on.
     pub(super) fn open(path: &str, wanted: &Wanted, from: Position) -> Result<ParquetReader, Failure> {
         let file = File::open(path).map_err(|e| Failure::new(e.to_string()))?;
-        let bytes = file.metadata().map_or(0, |m| m.len());
+        let (bytes, identity) = file.metadata().map_or((0, (0, 0)), |m| (m.len(), identity(&m)));
         let rows = RowGroups::open(file, wanted.clone(), from, PARQUET_ROWS)?;
         if rows.rows() < from {
             return Err(Failure::new(format!("it has {} rows, and was read to row {from} before", rows.rows())));
         }
-        Ok(ParquetReader { path: path.to_owned(), rows, wanted: wanted.clone(), bytes, broken: false })
+        let (path, wanted, files) = (path.to_owned(), wanted.clone(), Arc::default());
+        Ok(ParquetReader { path, rows, wanted, bytes, identity, files, broken: false })
     }
+
+    /// The next row group as an errand, unless it is too large.
+    fn errand(&mut self) -> Option<Read> {
+        let file = self.files.lock().expect("nobody panics while holding the files").pop();
+        let file = file.or_else(|| self.again().ok().flatten())?;
+        let Some(group) = self.rows.take(ROW_GROUP_BYTES_MAX) else {
+            self.files.lock().expect("nobody panics while holding the files").push(file);
+            return None;
+        };
+        let (path, files) = (self.path.clone(), self.files.clone());
+        Some(Read::Errand(Box::new(move |_, give| read_group(group, file, &path, &files, give))))
+    }
+
+    /// The same file once more; `None` where another one is in its place.
+    fn again(&self) -> io::Result<Option<File>> {
+        let file = File::open(&self.path)?;
+        let is_same = identity(&file.metadata()?) == self.identity;
+        Ok(is_same.then_some(file))
+    }
+}
+
+fn read_group(
+    group: RowGroup,
+    file: File,
+    path: &str,
+    files: &Mutex<Vec<File>>,
+    give: &mut dyn FnMut(Rows),
+) -> Result<(), Bad> {
+    let again = file.try_clone();
+    let read = group.read(file, give);
+    files.lock().expect("nobody panics while holding the files").extend(again);
+    read.map_err(|(row, failure)| unreadable(path, &failure, row))
 }
 
 impl Reader for ParquetReader {
     fn read(&mut self, _: usize) -> Result<Read, Failure> {
         if self.broken {
             return Ok(Read::End);
+        }
+        if let Some(read) = self.errand() {
+            return Ok(read);
         }
         match self.rows.read() {
             Ok(Some(rows)) => Ok(Read::Rows(rows)),
@@ -447,6 +495,10 @@ impl Reader for ParquetReader {
                 Ok(Read::Rows(only_bad(&self.wanted, bad)))
             }
         }
+    }
+
+    fn end(&mut self) {
+        self.broken = true;
     }
 
     fn position(&self) -> Position {

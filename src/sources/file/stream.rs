@@ -203,13 +203,13 @@ pub(super) fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<()> {
 
 /// Which file it is, whatever it is called.
 #[cfg(unix)]
-fn identity(metadata: &Metadata) -> (u64, u64) {
+pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
 /// Files cannot be told apart here: only those that get shorter are noticed.
 #[cfg(not(unix))]
-fn identity(_: &Metadata) -> (u64, u64) {
+pub(super) fn identity(_: &Metadata) -> (u64, u64) {
     (0, 0)
 }

@@ -542,7 +542,7 @@ mod tests {
                 }
                 Read::Idle(wait) => std::thread::sleep(wait),
                 Read::End => return rows,
-                Read::Frames(_) => panic!("a generator gives rows"),
+                Read::Frames(_) | Read::Errand(_) => panic!("a generator gives rows"),
             }
         }
     }

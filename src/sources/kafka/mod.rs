@@ -438,6 +438,7 @@ impl Feed for KafkaFeed {
             partition,
             assigned: true,
             noted: false,
+            usual: (0, 0),
             consumer: self.consumer.clone(),
         }))
     }
@@ -478,6 +479,8 @@ struct KafkaReader {
     partition: Partition,
     assigned: bool,
     noted: bool,
+    /// How many bytes and messages the last read gave.
+    usual: (usize, usize),
     consumer: Arc<BaseConsumer<Watch>>,
 }
 
@@ -494,6 +497,14 @@ impl KafkaReader {
             // It fails only where the partition is not assigned any more, which is what is wanted.
             let _ = self.consumer.incremental_unassign(&list);
         }
+    }
+
+    /// Room for as much as the last time.
+    fn room(&self) -> (Vec<u8>, Messages) {
+        let (bytes, count) = self.usual;
+        let (ends, sequences) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (times, absent) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        (Vec::with_capacity(bytes), Messages { ends, sequences, times, absent })
     }
 
     /// Takes what lies in the queue; gives the first error, if there was one, and how many events there were.
@@ -568,7 +579,7 @@ impl Reader for KafkaReader {
                 self.give_back();
                 return Ok(Read::End);
             }
-            let (mut bytes, mut messages) = (Vec::new(), Messages::default());
+            let (mut bytes, mut messages) = self.room();
             let (count, wrong) = self.take(limit, &mut bytes, &mut messages);
             match wrong {
                 Some((code, reason)) => self.wrong(code, reason)?,
@@ -576,6 +587,7 @@ impl Reader for KafkaReader {
                 None => {}
             }
             if !messages.ends.is_empty() {
+                self.usual = (bytes.len(), messages.ends.len());
                 return Ok(Read::Frames(Frames { bytes, layout: Layout::Messages(messages) }));
             }
             if count == 0 {
