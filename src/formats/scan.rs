@@ -66,6 +66,7 @@ pub(crate) fn equal(word: u64, wanted: u8) -> u64 {
 }
 
 /// The high bit of every byte below `bound`, which is at most 128; beyond the first, others may be set.
+#[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 fn below(word: u64, bound: u8) -> u64 {
     word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS
@@ -81,13 +82,42 @@ pub(crate) fn before(hits: u64) -> usize {
 #[inline(always)]
 pub(crate) fn text_end(bytes: &[u8], mut at: usize) -> usize {
     loop {
-        let next = word(bytes, at);
-        let hits = equal(next, b'"') | equal(next, b'\\') | below(next, 0x20);
+        let hits = text_stops(words(bytes, at));
         if hits != 0 {
-            return at + before(hits);
+            return at + hits.trailing_zeros() as usize;
         }
-        at += 8;
+        at += 16;
     }
+}
+
+/// A bit for each of sixteen bytes that is a quote, a backslash or a control character.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(unsafe_code, reason = "searching texts by SSE2 takes a tenth off the time of a line of W1: benches/decoder.rs")]
+fn text_stops(words: u128) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn stops(words: u128) -> u32 {
+        let bytes = _mm_set_epi64x((words >> 64) as i64, words as i64);
+        let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        let controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)) as u32
+    }
+    // SAFETY: it reads no memory, and every x86-64 has SSE2.
+    unsafe { stops(words) }
+}
+
+/// A bit for the first of sixteen bytes that is a quote, a backslash or a control character.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn text_stops(words: u128) -> u32 {
+    let hits = |word| equal(word, b'"') | equal(word, b'\\') | below(word, 0x20);
+    let (low, high) = (hits(words as u64), hits((words >> 64) as u64));
+    if low != 0 { 1 << before(low) } else { 1u32.checked_shl(8 + before(high) as u32).unwrap_or(0) & 0xffff }
 }
 
 /// How many digits a word begins with.

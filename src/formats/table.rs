@@ -256,7 +256,7 @@ fn bucket(name: &str) -> usize {
 }
 
 /// The value as its field wants it, if it fits.
-#[inline]
+#[inline(always)]
 fn fit(written: Written, found: Found<'_>) -> Option<Cell<'_>> {
     Some(match (written.kind, found) {
         (_, Found::Null) => Cell::Null,
@@ -333,6 +333,7 @@ fn unit_name(unit: TimeUnit) -> &'static str {
 /// A column that can be cut back to fewer rows.
 struct Column {
     values: Values,
+    /// Up to the last null.
     nulls: NullBufferBuilder,
 }
 
@@ -356,9 +357,12 @@ impl Column {
         Column { values, nulls: NullBufferBuilder::new(0) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, cell: Cell<'_>) {
-        self.nulls.append(!matches!(cell, Cell::Null));
+        if matches!(cell, Cell::Null) {
+            self.nulls.append_n_non_nulls(self.values.len() - self.nulls.len());
+            self.nulls.append_null();
+        }
         match (&mut self.values, cell) {
             (Values::Int(values), Cell::Int(value)) | (Values::Time(values), Cell::Time(value)) => values.push(value),
             (Values::Float(values), Cell::Float(value)) => values.push(value),
@@ -389,6 +393,7 @@ impl Column {
 
     /// The array; as much room is kept ready for the next one.
     fn finish(&mut self) -> ArrayRef {
+        self.nulls.append_n_non_nulls(self.values.len() - self.nulls.len());
         let nulls: Option<NullBuffer> = self.nulls.finish().filter(|nulls| nulls.null_count() > 0);
         match &mut self.values {
             Values::Bool(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
@@ -405,6 +410,17 @@ impl Column {
                 let bytes = Buffer::from_vec(std::mem::replace(text, room).into_bytes());
                 Arc::new(StringArray::new(ends, bytes, nulls))
             }
+        }
+    }
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Values::Bool(values) => values.len(),
+            Values::Int(values) | Values::Time(values) => values.len(),
+            Values::Float(values) => values.len(),
+            Values::Text { offsets, .. } => offsets.len() - 1,
         }
     }
 }

@@ -44,9 +44,13 @@ const LEARNING_COSTS: u32 = 16;
 struct Node {
     lead: Lead,
     role: Role,
-    /// What may come next; the one that came last is first.
-    next: Vec<u16>,
+    /// What may come next, the one that came last first: it, and each one's `sibling`.
+    child: usize,
+    sibling: usize,
 }
+
+const ROOT: usize = 0;
+const NONE: usize = usize::MAX;
 
 /// What is behind a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,31 +85,39 @@ impl Shapes {
     #[inline]
     pub(super) fn read(&mut self, table: &mut Table, text: &str, from: usize) -> Option<(usize, &[usize])> {
         let bytes = text.as_bytes();
-        let (mut node, mut at) = (0, from);
-        'values: loop {
-            for place in 0..self.nodes[node].next.len() {
-                let child = usize::from(self.nodes[node].next[place]);
-                let candidate = &self.nodes[child];
-                let Some(begin) = candidate.lead.behind(bytes, at) else { continue };
-                let end = match candidate.role {
-                    Role::Skip => skip(bytes, begin),
-                    Role::Field(field) => take(table, text, begin, field),
-                    Role::End(_) => Some(begin),
-                };
-                let Some(end) = end else { continue };
-                if place > 0 {
-                    self.nodes[node].next[..=place].rotate_right(1);
+        let (mut node, mut at) = (ROOT, from);
+        loop {
+            let (mut before, mut child) = (NONE, self.nodes[node].child);
+            let end = loop {
+                let candidate = self.nodes.get(child)?;
+                if let Some(begin) = candidate.lead.behind(bytes, at) {
+                    let end = match candidate.role {
+                        Role::Skip => skip(bytes, begin),
+                        Role::Field(field) => take(table, text, begin, field),
+                        Role::End(_) => Some(begin),
+                    };
+                    if let Some(end) = end {
+                        break end;
+                    }
                 }
-                (node, at) = (child, end);
-                if matches!(self.nodes[child].role, Role::End(_)) {
-                    break 'values;
-                }
-                continue 'values;
+                (before, child) = (child, candidate.sibling);
+            };
+            if before != NONE {
+                self.to_front(node, before, child);
             }
-            return None;
+            (node, at) = (child, end);
+            if matches!(self.nodes[node].role, Role::End(_)) {
+                break;
+            }
         }
         let Role::End(absent) = &self.nodes[node].role else { unreachable!("the loop ends at an end") };
         Some((at, absent))
+    }
+
+    /// Makes a child, which comes behind the child `before`, the first.
+    fn to_front(&mut self, parent: usize, before: usize, child: usize) {
+        self.nodes[before].sibling = self.nodes[child].sibling;
+        self.nodes[child].sibling = std::mem::replace(&mut self.nodes[parent].child, child);
     }
 
     /// Learns the shape of a record that the general decoder took.
@@ -120,29 +132,27 @@ impl Shapes {
         if self.nodes.len() + path.len() > NODES_MAX {
             self.nodes = vec![Node::root()];
         }
-        let mut at = 0;
+        let mut parent = ROOT;
         for (lead, role) in path {
-            let same = |node: &Node| node.lead == lead && node.role == role;
-            let known = self.nodes[at].next.iter().position(|child| same(&self.nodes[usize::from(*child)]));
-            at = match known {
-                Some(place) => {
-                    self.nodes[at].next[..=place].rotate_right(1);
-                    usize::from(self.nodes[at].next[0])
-                }
-                None => {
-                    let child = self.nodes.len();
-                    self.nodes[at].next.insert(0, child as u16);
-                    self.nodes.push(Node { lead, role, next: Vec::new() });
-                    child
-                }
-            };
+            let (mut before, mut child) = (NONE, self.nodes[parent].child);
+            while let Some(known) = self.nodes.get(child).filter(|node| node.lead != lead || node.role != role) {
+                (before, child) = (child, known.sibling);
+            }
+            if child == NONE {
+                child = self.nodes.len();
+                let sibling = std::mem::replace(&mut self.nodes[parent].child, child);
+                self.nodes.push(Node { lead, role, child: NONE, sibling });
+            } else if before != NONE {
+                self.to_front(parent, before, child);
+            }
+            parent = child;
         }
     }
 }
 
 impl Node {
     fn root() -> Node {
-        Node { lead: Lead::new(b""), role: Role::Skip, next: Vec::new() }
+        Node { lead: Lead::new(b""), role: Role::Skip, child: NONE, sibling: NONE }
     }
 }
 
@@ -191,7 +201,8 @@ fn take(table: &mut Table, text: &str, at: usize, field: usize) -> Option<usize>
         }
         b'-' | b'0'..=b'9' => match number(text, at)? {
             (Found::Int(value), end) => table.place(field, Found::Int(value)).then_some(end),
-            (found, end) => table.place(field, found).then_some(end),
+            (Found::Float(value), end) => table.place(field, Found::Float(value)).then_some(end),
+            _ => None,
         },
         _ => {
             let (found, end) = literal(bytes, at)?;
