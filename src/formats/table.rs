@@ -37,7 +37,7 @@ enum Cell<'a> {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(&'a str),
+    Text(&'a [u8]),
     Time(EventTime),
 }
 
@@ -150,6 +150,19 @@ impl Table {
             self.columns[column].push(cell);
         }
         true
+    }
+
+    /// Places a text, which is UTF-8.
+    #[inline(always)]
+    pub(crate) fn place_text(&mut self, field: usize, text: &[u8]) -> bool {
+        let target = &self.fields[field];
+        match (target.written.kind, target.column) {
+            (Kind::Text, Some(column)) => {
+                self.columns[column].push(Cell::Text(text));
+                true
+            }
+            _ => std::str::from_utf8(text).is_ok_and(|text| self.place(field, Found::Text(text))),
+        }
     }
 
     /// Ends a record of which all fields but `absent` have been placed, as [`Table::commit`] would; says whether it
@@ -265,7 +278,7 @@ fn fit(written: Written, found: Found<'_>) -> Option<Cell<'_>> {
         (Kind::Int, Found::Float(value)) if value.fract() == 0.0 && value.abs() <= WHOLE_MAX => Cell::Int(value as i64),
         (Kind::Float, Found::Float(value)) => Cell::Float(value),
         (Kind::Float, Found::Int(value)) => Cell::Float(value as f64),
-        (Kind::Text, Found::Text(value)) => Cell::Text(value),
+        (Kind::Text, Found::Text(value)) => Cell::Text(value.as_bytes()),
         (Kind::Time, found) => Cell::Time(time_of(written.unit, found).filter(|t| TIMES.contains(t))?),
         _ => return None,
     })
@@ -341,7 +354,7 @@ enum Values {
     Bool(BooleanBufferBuilder),
     Int(Vec<i64>),
     Float(Vec<f64>),
-    Text { offsets: Vec<i32>, text: String },
+    Text { offsets: Vec<i32>, text: Vec<u8> },
     Time(Vec<i64>),
 }
 
@@ -351,7 +364,7 @@ impl Column {
             Kind::Bool => Values::Bool(BooleanBufferBuilder::new(0)),
             Kind::Int => Values::Int(Vec::new()),
             Kind::Float => Values::Float(Vec::new()),
-            Kind::Text => Values::Text { offsets: vec![0], text: String::new() },
+            Kind::Text => Values::Text { offsets: vec![0], text: Vec::new() },
             Kind::Time => Values::Time(Vec::new()),
         };
         Column { values, nulls: NullBufferBuilder::new(0) }
@@ -367,7 +380,7 @@ impl Column {
             (Values::Int(values), Cell::Int(value)) | (Values::Time(values), Cell::Time(value)) => values.push(value),
             (Values::Float(values), Cell::Float(value)) => values.push(value),
             (Values::Text { offsets, text }, Cell::Text(value)) => {
-                text.push_str(value);
+                text.extend_from_slice(value);
                 offsets.push(text_offset(text));
             }
             (Values::Bool(values), Cell::Bool(value)) => values.append(value),
@@ -406,9 +419,7 @@ impl Column {
             Values::Text { offsets, text } => {
                 let ends = OffsetBuffer::new(ScalarBuffer::from(renew(offsets)));
                 offsets.push(0);
-                let room = String::with_capacity(text.len());
-                let bytes = Buffer::from_vec(std::mem::replace(text, room).into_bytes());
-                Arc::new(StringArray::new(ends, bytes, nulls))
+                Arc::new(StringArray::new(ends, Buffer::from_vec(renew(text)), nulls))
             }
         }
     }
@@ -425,7 +436,7 @@ impl Values {
     }
 }
 
-fn text_offset(text: &str) -> i32 {
+fn text_offset(text: &[u8]) -> i32 {
     i32::try_from(text.len()).expect("a frame is smaller than 2 GiB")
 }
 

@@ -18,7 +18,7 @@
 //!
 //! Nested objects and arrays in fields that nobody wants are leads and values like others.
 
-use crate::formats::scan::{byte, number, number_end, string_end, text_end, words};
+use crate::formats::scan::{byte, is_utf8, number, number_end, string_end, text_end, words};
 use crate::formats::table::{Found, Table};
 
 /// The shapes that are known.
@@ -83,8 +83,7 @@ impl Shapes {
     /// `None`, the caller undoes what has been put. The end is that of a whole record only if the caller finds nothing
     /// but the end of a line or message there.
     #[inline]
-    pub(super) fn read(&mut self, table: &mut Table, text: &str, from: usize) -> Option<(usize, &[usize])> {
-        let bytes = text.as_bytes();
+    pub(super) fn read(&mut self, table: &mut Table, bytes: &[u8], from: usize) -> Option<(usize, &[usize])> {
         let (mut node, mut at) = (ROOT, from);
         loop {
             let (mut before, mut child) = (NONE, self.nodes[node].child);
@@ -93,7 +92,7 @@ impl Shapes {
                 if let Some(begin) = candidate.lead.behind(bytes, at) {
                     let end = match candidate.role {
                         Role::Skip => skip(bytes, begin),
-                        Role::Field(field) => take(table, text, begin, field),
+                        Role::Field(field) => take(table, bytes, begin, field),
                         Role::End(_) => Some(begin),
                     };
                     if let Some(end) = end {
@@ -189,17 +188,15 @@ fn skip(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// Puts a value into the table, and gives where it ends.
 #[inline(always)]
-fn take(table: &mut Table, text: &str, at: usize, field: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
+fn take(table: &mut Table, bytes: &[u8], at: usize, field: usize) -> Option<usize> {
     match byte(bytes, at) {
         b'"' => {
-            let end = text_end(bytes, at + 1);
-            if byte(bytes, end) != b'"' {
-                return None;
-            }
-            table.place(field, Found::Text(text.get(at + 1..end)?)).then_some(end + 1)
+            let (end, ascii) = text_end(bytes, at + 1);
+            let text = bytes.get(at + 1..end)?;
+            let whole = byte(bytes, end) == b'"' && is_utf8(text, ascii);
+            (whole && table.place_text(field, text)).then_some(end + 1)
         }
-        b'-' | b'0'..=b'9' => match number(text, at)? {
+        b'-' | b'0'..=b'9' => match number(bytes, at)? {
             (Found::Int(value), end) => table.place(field, Found::Int(value)).then_some(end),
             (Found::Float(value), end) => table.place(field, Found::Float(value)).then_some(end),
             _ => None,
@@ -270,7 +267,7 @@ mod tests {
         let (mut table, mut shapes) = (table(), Shapes::new());
         learned.iter().for_each(|record| shapes.learn(&table, record));
         for behind in ["", "\n", "\n{\"i\": 1, \"s\": \"and more of it\"}"] {
-            let found = shapes.read(&mut table, &format!("{text}{behind}"), 0);
+            let found = shapes.read(&mut table, format!("{text}{behind}").as_bytes(), 0);
             assert_eq!(found.map(|(end, absent)| (end, absent.len())), absent.map(|n| (text.len(), n)), "{text}");
         }
     }
@@ -324,8 +321,9 @@ mod tests {
             shapes.learn(&table, &format!("{{\"i\":1,\"field{i}\":2}}"));
             assert!(shapes.nodes.len() <= NODES_MAX);
         }
-        let last =
-            (0..100_000).rev().find(|i| shapes.read(&mut table, &format!("{{\"i\":1,\"field{i}\":2}}"), 0).is_some());
+        let last = (0..100_000)
+            .rev()
+            .find(|i| shapes.read(&mut table, format!("{{\"i\":1,\"field{i}\":2}}").as_bytes(), 0).is_some());
         assert!(last.is_some_and(|i| i > 99_900), "what came last is known: {last:?}");
     }
 }
