@@ -17,6 +17,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray
 use arrow::array::{BooleanBufferBuilder, NullBufferBuilder};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use std::fmt::Write;
+use std::mem;
 use std::sync::Arc;
 
 /// A value as a decoder found it.
@@ -85,7 +86,7 @@ impl Table {
         let mut buckets = Box::new([NONE; 256]);
         for (i, field) in fields.iter_mut().enumerate() {
             let head = &mut buckets[bucket(&field.name)];
-            field.next = std::mem::replace(head, i as u16);
+            field.next = mem::replace(head, i as u16);
         }
         let columns = wanted.schema.fields().iter().map(|f| Column::new(f.kind)).collect();
         Table { fields, buckets, columns, event_time, record: 1, time: None, rows: Rows::default() }
@@ -224,9 +225,12 @@ impl Table {
 
     /// The rows so far; the table is empty again.
     pub(crate) fn finish(&mut self) -> Rows {
-        self.rows.columns = self.columns.iter_mut().map(Column::finish).collect();
-        let next = Rows { times: Vec::with_capacity(self.rows.times.len()), ..Rows::default() };
-        std::mem::replace(&mut self.rows, Rows { sequences: Vec::with_capacity(next.times.capacity()), ..next })
+        Rows {
+            columns: self.columns.iter_mut().map(Column::finish).collect(),
+            times: renew(&mut self.rows.times),
+            sequences: renew(&mut self.rows.sequences),
+            bad: mem::take(&mut self.rows.bad),
+        }
     }
 }
 
@@ -440,9 +444,10 @@ fn text_offset(text: &[u8]) -> i32 {
     i32::try_from(text.len()).expect("a frame is smaller than 2 GiB")
 }
 
+/// Leaves room for as many values, and some more, so that a frame with a few more rows does not move them.
 fn renew<T>(values: &mut Vec<T>) -> Vec<T> {
-    let room = Vec::with_capacity(values.len());
-    std::mem::replace(values, room)
+    let room = Vec::with_capacity(values.len() + values.len() / 8);
+    mem::replace(values, room)
 }
 
 /// How tests see rows: `sequence time {json}` a line for a row, `sequence ! reason` for what was rejected.
