@@ -9,6 +9,7 @@ mod determinism;
 mod documents;
 mod engine;
 mod kafka;
+mod nexmark;
 mod oracles;
 mod parts;
 mod program;
