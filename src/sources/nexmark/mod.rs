@@ -332,7 +332,7 @@ mod tests {
                 }
                 Read::Idle(wait) => std::thread::sleep(wait),
                 Read::End => return concat_batches(&arrow, &batches).expect("batches of one schema"),
-                Read::Frames(_) => panic!("it gives rows"),
+                Read::Frames(_) | Read::Errand(_) => panic!("it gives rows"),
             }
         }
     }
