@@ -156,6 +156,20 @@ impl JsonSchema for Interval {
     }
 }
 
+/// A point in time, written in job files as RFC 3339 text.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Start(pub EventTime);
+
+impl TryFrom<String> for Start {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Start, String> {
+        parse(&text).map(Start)
+    }
+}
+
 /// The greatest point of the grid `offset + k * step` that is not after `time`.
 pub fn floor_to(time: EventTime, step: i64, offset: i64) -> EventTime {
     time.saturating_sub((time.wrapping_sub(offset)).rem_euclid(step))
