@@ -183,21 +183,58 @@ pub fn write_to(text: &mut String, time: EventTime) {
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
     // Digit by digit: this is written for every row of every sink, and `write!` goes through the formatting machinery.
-    let mut written = *b"0000-00-00T00:00:00.000000";
+    let mut written = *b"0000-00-00T00:00:00";
     write_digits(&mut written[0..4], year);
     write_digits(&mut written[5..7], month);
     write_digits(&mut written[8..10], day);
     write_digits(&mut written[11..13], second / 3_600);
     write_digits(&mut written[14..16], second / 60 % 60);
     write_digits(&mut written[17..19], second % 60);
-    write_digits(&mut written[20..26], micros);
-    let length = match (micros, micros % 1_000) {
-        (0, _) => 19,
-        (_, 0) => 23,
-        _ => 26,
+    text.push_str(std::str::from_utf8(&written).expect("digits are ASCII"));
+    write_fraction(text, micros);
+}
+
+/// Appends the decimals of a second, as many as it has, and the `Z`.
+fn write_fraction(text: &mut String, micros: i64) {
+    let mut written = *b".000000Z";
+    write_digits(&mut written[1..7], micros);
+    let written = match (micros, micros % 1_000) {
+        (0, _) => "Z",
+        (_, 0) => {
+            written[4] = b'Z';
+            std::str::from_utf8(&written[..5]).expect("digits are ASCII")
+        }
+        _ => std::str::from_utf8(&written).expect("digits are ASCII"),
     };
-    text.push_str(std::str::from_utf8(&written[..length]).expect("digits are ASCII"));
-    text.push('Z');
+    text.push_str(written);
+}
+
+/// The text of the last time that was written: the next is often the same, or of the same second.
+#[derive(Clone, Debug, Default)]
+pub struct TimeText {
+    time: EventTime,
+    text: String,
+}
+
+/// How long the text of a time is before the decimals of its second.
+const WHOLE_SECONDS: usize = 19;
+
+impl TimeText {
+    /// What [`format()`] gives.
+    pub fn of(&mut self, time: EventTime) -> &str {
+        let known = self.text.len() > WHOLE_SECONDS;
+        if known && time.div_euclid(1_000_000) == self.time.div_euclid(1_000_000) {
+            if time != self.time {
+                self.text.truncate(WHOLE_SECONDS);
+                write_fraction(&mut self.text, time.rem_euclid(1_000_000));
+            }
+        } else {
+            self.text.clear();
+            write_to(&mut self.text, time);
+        }
+        self.time = time;
+        &self.text
+    }
 }
 
 /// Fills a place with a number, zeros in front.
@@ -262,6 +299,15 @@ mod tests {
         assert_eq!(parse("2026-01-01 00:00:00"), parse("2026-01-01"));
         assert_eq!(format(AFTER_ALL), "MAX");
         assert!(parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn the_text_of_the_last_time_is_never_another_times() {
+        let mut text = TimeText::default();
+        let second = 1_767_225_600_000_000;
+        for time in [second, second + 1, second + 1, second + 407_000, second, AFTER_ALL, AFTER_ALL, -1, 0, second] {
+            assert_eq!(text.of(time), format(time));
+        }
     }
 
     #[test]

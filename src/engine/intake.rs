@@ -3,6 +3,8 @@
 //! ```text
 //! Reader::read --frames--> decode pool --rows, in order--> Stamper --batches and watermarks--> source operator
 //! ```
+//! A reader that would have to wait for the pool decodes with it.
+//!
 //! Bounded everywhere: a partition has a few frames in the pool, a worker's channel has room for a few batches, and
 //! when it is full nothing is read.
 
@@ -16,7 +18,7 @@ use crate::fault::Failure;
 use crate::formats::Rows;
 use crate::job::plan::TimePolicy;
 use crate::origin::Origin;
-use crate::source::{Feed, Read, Reader};
+use crate::source::{Done, Feed, Read, Reader};
 use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
@@ -29,8 +31,6 @@ use timely::scheduling::activate::SyncActivator;
 
 /// Records asked of a reader at once.
 const READ_RECORDS: usize = 8_192;
-/// Frames of one partition that may be decoded at once.
-const DECODING_MAX: usize = 4;
 /// How long a partition must have had nothing to give before it counts as caught up.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long the thread sleeps when nobody wakes it.
@@ -55,7 +55,7 @@ pub struct Lane {
     /// The open source.
     pub feed: Arc<dyn Feed>,
     /// How its frames are decoded.
-    pub decoders: Option<Decoders>,
+    pub decoders: Decoders,
     /// Where batches go. Dropped when there is nothing more to come.
     pub sender: Option<SyncSender<Polled>>,
     /// Wakes the source operator.
@@ -84,6 +84,8 @@ pub struct Partition {
     reader: Box<dyn Reader>,
     stamper: Stamper,
     decoding: VecDeque<Decoding>,
+    /// What is decoded and not stamped yet.
+    decoded: VecDeque<Rows>,
     outbox: VecDeque<Polled>,
     at_end: bool,
     closed: bool,
@@ -93,6 +95,32 @@ pub struct Partition {
     /// Since when the reader has had nothing to give.
     quiet: Option<Instant>,
     progress: u64,
+}
+
+impl Partition {
+    /// Whether all that was read has been stamped.
+    fn is_done(&self) -> bool {
+        self.decoding.is_empty() && self.decoded.is_empty()
+    }
+
+    /// Takes what is next in the queue, if it is decoded. Where it could not be read to its end, what is behind it in
+    /// the queue is dropped.
+    fn fetch(&mut self) {
+        while self.decoded.is_empty() {
+            match self.decoding.pop_front().map(Decoding::take) {
+                None => return,
+                Some(Err(still)) => return self.decoding.push_front(still),
+                Some(Ok(done)) => {
+                    self.decoded.extend(done.rows);
+                    let Some(bad) = done.broken else { continue };
+                    self.reader.end();
+                    self.at_end = true;
+                    self.decoding.clear();
+                    self.decoded.push_back(Rows { bad: vec![bad], ..Rows::default() });
+                }
+            }
+        }
+    }
 }
 
 /// Reads all lanes of one worker until they end or the job stops. Runs on its own thread.
@@ -108,7 +136,7 @@ pub fn read(mut lanes: Vec<Lane>, pool: &DecodePool, shared: &Arc<Shared>) {
         }
         let (busy, next) = (turn.busy, turn.next);
         lanes.retain(|lane| lane.sender.is_some());
-        if !busy {
+        if !busy && !pool.help() {
             thread::park_timeout(next.saturating_duration_since(wall::now()));
         }
     }
@@ -182,6 +210,7 @@ impl Turn<'_> {
             reader,
             stamper,
             decoding: VecDeque::new(),
+            decoded: VecDeque::new(),
             outbox: VecDeque::new(),
             at_end: false,
             closed: false,
@@ -202,7 +231,7 @@ impl Turn<'_> {
         if partition.outbox.is_empty() && self.may_read(lane, partition) {
             worked |= self.read(lane, partition)?;
         }
-        if partition.at_end && !partition.closed && partition.decoding.is_empty() && partition.outbox.is_empty() {
+        if partition.at_end && !partition.closed && partition.is_done() && partition.outbox.is_empty() {
             partition.stamper.end();
             partition.closed = true;
             self.shared.partitions.end(partition.origin);
@@ -215,7 +244,7 @@ impl Turn<'_> {
     }
 
     fn may_read(&mut self, lane: &Lane, partition: &Partition) -> bool {
-        if partition.at_end || partition.decoding.len() >= DECODING_MAX {
+        if partition.at_end || partition.decoding.len() >= self.pool.depth() {
             return false;
         }
         if let Some(at) = partition.look_again.filter(|at| !partition.woken.load(Acquire) && *at > wall::now()) {
@@ -243,15 +272,17 @@ impl Turn<'_> {
             .fetch_add(progress.saturating_sub(partition.progress), Relaxed);
         partition.progress = progress;
         self.shared.partitions.behind(partition.origin, partition.reader.behind());
-        if matches!(read, Read::Rows(_) | Read::Frames(_)) {
+        if !matches!(read, Read::Idle(_) | Read::End) {
             partition.quiet = None;
         }
         match read {
-            Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(Box::new(rows))),
-            Read::Frames(frames) => {
-                let decoders = lane.decoders.as_ref().expect("a feed that gives frames has a decoder");
-                partition.decoding.push_back(self.pool.decode(decoders, frames, self.wake));
+            Read::Rows(rows) => {
+                partition.decoding.push_back(Decoding::Ready(Done { rows: vec![rows], broken: None }))
             }
+            Read::Frames(frames) => {
+                partition.decoding.push_back(self.pool.decode(&lane.decoders, frames, self.wake))
+            }
+            Read::Errand(errand) => partition.decoding.push_back(self.pool.run(&lane.decoders, errand, self.wake)),
             Read::End => partition.at_end = true,
             Read::Idle(wait) => {
                 partition.look_again = Some(wall::now() + wait);
@@ -270,12 +301,12 @@ impl Turn<'_> {
             return;
         }
         let since = *partition.quiet.get_or_insert_with(wall::now);
-        if since.elapsed() >= QUIET && partition.decoding.is_empty() {
+        if since.elapsed() >= QUIET && partition.is_done() {
             self.shared.partitions.quiet(partition.origin);
             self.shared.moved_on();
         }
         let Some(idle_after) = lane.policy.idle_after.filter(|_| !lane.feed.is_bounded()) else { return };
-        if since.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
+        if since.elapsed() < idle_after.to_std() || !partition.is_done() {
             return;
         }
         let before = partition.stamper.watermark();
@@ -291,14 +322,8 @@ impl Turn<'_> {
 
     /// Stamps the rows at the head of the queue, if they are decoded.
     fn stamp(&mut self, lane: &Lane, partition: &mut Partition) -> bool {
-        let rows = match partition.decoding.pop_front().map(Decoding::take) {
-            None => return false,
-            Some(Err(still)) => {
-                partition.decoding.push_front(still);
-                return false;
-            }
-            Some(Ok(rows)) => rows,
-        };
+        partition.fetch();
+        let Some(rows) = partition.decoded.pop_front() else { return false };
         self.give(lane, partition, rows);
         true
     }

@@ -50,7 +50,7 @@ pub struct OpenSource {
     /// The source.
     pub feed: Arc<dyn Feed>,
     /// How its frames are decoded.
-    pub decoders: Option<Decoders>,
+    pub decoders: Decoders,
     /// Whether its partitions are of one topic, so that their numbers name them; settled when the job starts.
     pub alone: bool,
     /// For each worker, the partitions that it is to open.
@@ -85,7 +85,7 @@ pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
     start.sources = (0..start.plan.sources.len()).map(|i| start.open_source(i, workers)).collect::<Result<_, _>>()?;
     let writers = start.open_sinks(workers)?;
     let start = Arc::new(start);
-    let pool = DecodePool::new(std::thread::available_parallelism().map_or(2, |n| n.get()));
+    let pool = DecodePool::new(std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1)));
     discover(&start);
     let writers = Mutex::new(writers.into_iter().map(Some).collect::<Vec<_>>());
     let begun = wall::now();
@@ -179,7 +179,7 @@ impl Start {
         let doing = |failure: Failure| failure.doing(format_args!("source `{}`", plan.name));
         let feed: Arc<dyn Feed> = plan.source.open(&plan.name, &plan.output).map_err(doing)?.into();
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
-        let decoders = feed.decoder().map(Decoders::new);
+        let decoders = Decoders::new(feed.decoder());
         let names = first_partitions(&plan.name, &feed).map_err(doing)?;
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
         let open = OpenSource { feed, decoders, alone, found };

@@ -9,9 +9,12 @@
 //! - **An empty cell** is null; a quoted empty cell is empty text, or null where the field is not text.
 //! - **Numbers and truths** may have spaces around them; text keeps its own. `true` and `false` in any case.
 //! - **A record** has as many cells as the header, or it is rejected. Empty lines are no records.
+//! - **Records without quotes**, which most are, are read cell by cell in one pass; whatever is not simple there, or does
+//!   not fit, is read again in the general way, whose answer counts.
 //! - **Text** is UTF-8, checked once a frame; where that fails, each record is checked, and only bad ones are rejected.
 
 use crate::fault;
+use crate::formats::scan::{self, byte};
 use crate::formats::table::{Found, Table, not_utf8};
 use crate::formats::{Decoder, Frames, Layout, Rows, TimeUnit, Wanted, Written};
 use crate::schema::Kind;
@@ -23,12 +26,21 @@ pub struct CsvDecoder {
     delimiter: u8,
     /// The field of each column, where it is wanted.
     columns: Vec<Option<usize>>,
+    quick: bool,
+    /// The wanted fields that no column has; `None` where every record is the general way's.
+    absent: Option<Vec<usize>>,
 }
 
 impl CsvDecoder {
     /// A decoder of the wanted fields, between delimiters that are one ASCII character.
     pub fn new(wanted: &Wanted, delimiter: u8) -> CsvDecoder {
-        CsvDecoder { table: Table::new(wanted), delimiter, columns: Vec::new() }
+        let quick = !delimiter.is_ascii_alphanumeric() && !b"+-.\"\r\n".contains(&delimiter);
+        CsvDecoder { quick, ..CsvDecoder::general(wanted, delimiter) }
+    }
+
+    /// A decoder that takes nothing for simple: slow, and what [`CsvDecoder::new`] has to agree with.
+    pub fn general(wanted: &Wanted, delimiter: u8) -> CsvDecoder {
+        CsvDecoder { table: Table::new(wanted), delimiter, columns: Vec::new(), quick: false, absent: None }
     }
 
     /// Learns the columns; what is wanted and not there is missing from every record.
@@ -38,6 +50,37 @@ impl CsvDecoder {
             let name = cell.ok().and_then(|cell| self.table.field(&cell.text));
             self.columns.push(name);
         }
+        let times = |field: &usize| self.columns.iter().filter(|c| **c == Some(*field)).count();
+        let once = self.columns.iter().flatten().all(|field| times(field) == 1);
+        let absent = || self.table.wanted_columns().into_iter().filter(|field| times(field) == 0).collect();
+        self.absent = (self.quick && once).then(absent);
+    }
+
+    /// Puts the record that begins at `from` into the table, if it is without quotes and fits; gives where the next
+    /// begins. Where `None`, something may have been put, and the general way decides.
+    #[inline(always)]
+    fn simple(&mut self, text: &str, from: usize, sequence: i64) -> Option<usize> {
+        let (absent, bytes) = (self.absent.as_ref()?, text.as_bytes());
+        if matches!(byte(bytes, from), b'\n' | b'\r') {
+            return None;
+        }
+        let (mut at, mut ended) = (from, false);
+        for column in &self.columns {
+            if ended {
+                return None;
+            }
+            let cell = match *column {
+                Some(field) => simple_cell(&mut self.table, text, at, self.delimiter, field)?,
+                None => cell_end(bytes, at, self.delimiter),
+            };
+            ended = match byte(bytes, cell) {
+                b'\n' => true,
+                found if found == self.delimiter => false,
+                _ => return None,
+            };
+            at = cell + 1;
+        }
+        (ended && self.table.close(absent, sequence, None)).then_some(at)
     }
 
     fn record(&mut self, line: &str) -> Result<(), String> {
@@ -61,10 +104,15 @@ impl Decoder for CsvDecoder {
         let Layout::Lines { at } = frames.layout else { unreachable!("CSV lies in lines") };
         let bytes = frames.bytes.as_slice();
         let whole = std::str::from_utf8(bytes).ok();
-        let mut ends = RecordEnds::new(self.delimiter);
         let (mut from, mut first) = (0, true);
+        self.absent = None;
         while from < bytes.len() {
-            let end = ends.next(bytes).unwrap_or(bytes.len());
+            let sequence = at + from as i64;
+            if let Some(next) = whole.and_then(|whole| self.simple(whole, from, sequence)) {
+                from = next;
+                continue;
+            }
+            let end = RecordEnds::at(self.delimiter, from).next(bytes).unwrap_or(bytes.len());
             let cut = from..from + without_end(&bytes[from..end]).len();
             let text = match whole {
                 Some(whole) => Some(&whole[cut.clone()]),
@@ -73,7 +121,7 @@ impl Decoder for CsvDecoder {
             if first {
                 self.header(text.unwrap_or_default());
             } else if !cut.is_empty() {
-                let sequence = at + from as i64;
+                self.table.undo();
                 let read = text.ok_or_else(|| not_utf8(&bytes[cut.clone()])).and_then(|line| self.record(line));
                 if let Err(reason) = read.and_then(|()| self.table.commit(sequence, None)) {
                     self.table.reject(sequence, reason, &bytes[cut]);
@@ -82,6 +130,47 @@ impl Decoder for CsvDecoder {
             (from, first) = (end, false);
         }
         self.table.finish()
+    }
+}
+
+/// Puts a wanted cell without quotes into the table, and gives where it ends: at a delimiter or line feed.
+#[inline(always)]
+fn simple_cell(table: &mut Table, text: &str, at: usize, delimiter: u8, field: usize) -> Option<usize> {
+    let (bytes, written) = (text.as_bytes(), table.written(field));
+    if is_number(written)
+        && let Some((found, end)) = scan::number(text, at)
+        && (byte(bytes, end) == delimiter || byte(bytes, end) == b'\n')
+        // A negative zero without decimals is an integer here, so it has no sign.
+        && !(byte(bytes, at) == b'-' && end == at + 2)
+    {
+        return table.place(field, found).then_some(end);
+    }
+    let end = cell_end(bytes, at, delimiter);
+    let ends_line = byte(bytes, end) == b'\n';
+    let cut = if ends_line && end > at && bytes[end - 1] == b'\r' { end - 1 } else { end };
+    let cell = Cell { text: Cow::Borrowed(text.get(at..cut)?), quoted: false };
+    table.place(field, found(written, &cell)).then_some(end)
+}
+
+/// Where the first delimiter, line feed or quote is; the end counts as one.
+#[inline(always)]
+fn cell_end(bytes: &[u8], mut at: usize, delimiter: u8) -> usize {
+    while at < bytes.len() {
+        let next = scan::word(bytes, at);
+        let hits = scan::equal(next, delimiter) | scan::equal(next, b'\n') | scan::equal(next, b'"');
+        if hits != 0 {
+            return at + scan::before(hits);
+        }
+        at += 8;
+    }
+    bytes.len()
+}
+
+fn is_number(written: Written) -> bool {
+    match written.kind {
+        Kind::Int | Kind::Float => true,
+        Kind::Time => written.unit != TimeUnit::Text,
+        Kind::Bool | Kind::Text => false,
     }
 }
 
@@ -132,7 +221,12 @@ pub struct RecordEnds {
 impl RecordEnds {
     /// At the beginning of a record.
     pub fn new(delimiter: u8) -> RecordEnds {
-        RecordEnds { delimiter, scanned: 0, inside: false, closed: usize::MAX }
+        RecordEnds::at(delimiter, 0)
+    }
+
+    /// At the beginning of the record that begins there.
+    fn at(delimiter: u8, scanned: usize) -> RecordEnds {
+        RecordEnds { delimiter, scanned, inside: false, closed: usize::MAX }
     }
 
     /// What lies between cells.
@@ -240,13 +334,10 @@ fn found<'a>(written: Written, cell: &'a Cell<'_>) -> Found<'a> {
         return Found::Null;
     }
     let trimmed = text.trim();
-    match (written.kind, written.unit) {
-        (Kind::Bool, _) if trimmed.eq_ignore_ascii_case("true") => Found::Bool(true),
-        (Kind::Bool, _) if trimmed.eq_ignore_ascii_case("false") => Found::Bool(false),
-        (Kind::Int | Kind::Float, _)
-        | (Kind::Time, TimeUnit::Seconds | TimeUnit::Millis | TimeUnit::Micros | TimeUnit::Nanos) => {
-            number(trimmed).unwrap_or(Found::Text(text))
-        }
+    match written.kind {
+        Kind::Bool if trimmed.eq_ignore_ascii_case("true") => Found::Bool(true),
+        Kind::Bool if trimmed.eq_ignore_ascii_case("false") => Found::Bool(false),
+        _ if is_number(written) => number(trimmed).unwrap_or(Found::Text(text)),
         _ => Found::Text(text),
     }
 }

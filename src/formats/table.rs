@@ -136,6 +136,50 @@ impl Table {
         Ok(())
     }
 
+    /// Puts a value of a field that has none yet in this record, as [`Table::put`] would; says whether it fits. One
+    /// record is either put or placed, and [`Table::close`] ends one that was placed.
+    #[inline(always)]
+    pub(crate) fn place(&mut self, field: usize, found: Found<'_>) -> bool {
+        let target = &self.fields[field];
+        let Some(cell) = fit(target.written, found) else { return false };
+        if self.event_time == Some(field) {
+            let Cell::Time(time) = cell else { return false };
+            self.time = Some(time);
+        }
+        if let Some(column) = target.column {
+            self.columns[column].push(cell);
+        }
+        true
+    }
+
+    /// Ends a record of which all fields but `absent` have been placed, as [`Table::commit`] would; says whether it
+    /// is one.
+    #[inline(always)]
+    pub(crate) fn close(&mut self, absent: &[usize], sequence: i64, envelope: Option<EventTime>) -> bool {
+        let time = if self.event_time.is_some() { self.time.take() } else { envelope.filter(in_envelope) };
+        let Some(time) = time else { return false };
+        for field in absent {
+            if let Some(column) = self.fields[*field].column {
+                self.columns[column].push(Cell::Null);
+            }
+        }
+        self.rows.times.push(time);
+        self.rows.sequences.push(sequence);
+        true
+    }
+
+    /// Takes back what has been put or placed since the last record.
+    pub(crate) fn undo(&mut self) {
+        let rows = self.rows.times.len();
+        self.columns.iter_mut().for_each(|c| c.truncate(rows));
+        self.time = None;
+    }
+
+    /// The fields that have a column.
+    pub(crate) fn wanted_columns(&self) -> Vec<usize> {
+        (0..self.fields.len()).filter(|field| self.fields[*field].column.is_some()).collect()
+    }
+
     /// Ends a record. `envelope` is the time of the envelope that it came in.
     #[inline]
     pub(crate) fn commit(&mut self, sequence: i64, envelope: Option<EventTime>) -> Result<(), String> {
@@ -144,7 +188,7 @@ impl Table {
                 .time
                 .take()
                 .ok_or_else(|| format!("no field `{}`, which is the event time", self.fields[field].name))?,
-            None => envelope.filter(|t| (0..=*TIMES.end()).contains(t)).ok_or("the message has no timestamp")?,
+            None => envelope.filter(in_envelope).ok_or("the message has no timestamp")?,
         };
         for field in &self.fields {
             if let (true, Some(column)) = (field.seen != self.record, field.column) {
@@ -160,11 +204,9 @@ impl Table {
     /// Ends a record that does not fit, and undoes what it has put.
     #[cold]
     pub(crate) fn reject(&mut self, sequence: i64, reason: String, payload: &[u8]) {
-        let rows = self.rows.times.len();
-        self.columns.iter_mut().for_each(|c| c.truncate(rows));
-        self.time = None;
+        self.undo();
         self.record += 1;
-        self.rows.bad.push(bad(sequence, rows, reason, payload));
+        self.rows.bad.push(bad(sequence, self.rows.times.len(), reason, payload));
     }
 
     /// The rows so far; the table is empty again.
@@ -198,6 +240,11 @@ pub(crate) fn not_utf8(bytes: &[u8]) -> String {
     let at = std::str::from_utf8(bytes).map_or_else(|e| e.valid_up_to(), |_| 0);
     let byte = bytes.get(at).copied().unwrap_or_default();
     format!("not UTF-8: found byte 0x{byte:02x}, column {}; wanted text in UTF-8", at + 1)
+}
+
+/// Whether an envelope says a time at all.
+fn in_envelope(time: &EventTime) -> bool {
+    (0..=*TIMES.end()).contains(time)
 }
 
 /// Names differ most in their length, their first byte and their last.
@@ -342,7 +389,7 @@ impl Column {
 
     /// The array; as much room is kept ready for the next one.
     fn finish(&mut self) -> ArrayRef {
-        let nulls: Option<NullBuffer> = self.nulls.finish();
+        let nulls: Option<NullBuffer> = self.nulls.finish().filter(|nulls| nulls.null_count() > 0);
         match &mut self.values {
             Values::Bool(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Int(values) => Arc::new(Int64Array::new(ScalarBuffer::from(renew(values)), nulls)),

@@ -5,6 +5,7 @@
 mod bad_input;
 mod broker;
 mod dataflows;
+mod decoders;
 mod determinism;
 mod documents;
 mod engine;

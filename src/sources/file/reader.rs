@@ -4,18 +4,22 @@
 //!   stream -> buffer: | record | record | record | rec...
 //!             position^                   last end^   the rest waits for more
 //! ```
+//! In the middle of a plain file of lines only the end of the last record is looked for; the bytes are read where they
+//! are decoded, which spares them a way through memory.
+//!
 //! What is given depends on the bytes of the file alone, never on how many of them came at a time: a record that is
 //! longer than the limit is rejected wherever the buffer ends, and goes on to the first line break behind the limit.
 
-use super::stream::{Got, Stream};
+use super::stream::{Got, Stream, read_at};
 use super::{Lines, Settings};
 use crate::fault::Failure;
 use crate::formats::csv::{RecordEnds, check_header, header_of};
 use crate::formats::parquet::RowGroups;
 use crate::formats::{Bad, Frames, Layout, Wanted, bad, only_bad};
-use crate::source::{Position, Read, Reader};
+use crate::source::{Bench, Done, Position, Read, Reader};
 use std::fs::File;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The position behind a file that could not be read to its end, when that has been said.
@@ -179,6 +183,29 @@ impl TextReader {
         Some(self.frame(end))
     }
 
+    /// The next so many bytes as an errand, where that gives the same as reading them here: the file has so many, whole
+    /// records end in them, and none of these can be too long.
+    fn defer(&mut self, bytes: usize) -> Option<Read> {
+        let is_first = self.position == 0;
+        let plain = matches!(self.ends, Ends::Lines { .. }) && matches!(self.state, State::Reading);
+        if is_first || !plain || self.long.is_some() || self.skip > 0 || bytes > self.line_bytes_max {
+            return None;
+        }
+        let file = self.stream.random()?;
+        let from = self.position as u64;
+        let mut edge = [0; EDGE_BYTES_MAX];
+        let edge = &mut edge[..bytes.min(EDGE_BYTES_MAX)];
+        let edge_at = from + (bytes - edge.len()) as u64;
+        read_at(&file, edge, edge_at).ok()?;
+        let to = edge_at + memchr::memrchr(b'\n', edge)? as u64 + 1;
+        self.stream.seek(to).ok()?;
+        self.buffer.clear();
+        self.position = to as i64;
+        self.ends.restart();
+        let path = self.path.clone();
+        Some(Read::Errand(Box::new(move |bench| read_part(bench, &file, &path, from, (to - from) as usize))))
+    }
+
     fn cut_header(&mut self) {
         let Ends::Csv(ends) = &mut self.ends else { unreachable!("JSON lines have no header") };
         let ended = matches!(self.state, State::Ending);
@@ -270,8 +297,8 @@ impl TextReader {
     fn end(&mut self) -> Read {
         match mem::replace(&mut self.state, State::Ended) {
             State::Breaking(why) => {
-                let reason = format!("{}: {why}; nothing behind byte {} was read", self.path, self.position);
-                let read = Read::Rows(only_bad(&self.wanted, bad(self.position, 0, reason, &self.buffer)));
+                let bad = broken(&self.path, &why, self.position, &self.buffer);
+                let read = Read::Rows(only_bad(&self.wanted, bad));
                 self.position = BROKEN;
                 read
             }
@@ -287,7 +314,7 @@ impl Reader for TextReader {
             if matches!(self.state, State::Ended) {
                 return Ok(Read::End);
             }
-            if let Some(read) = self.cut() {
+            if let Some(read) = self.cut().or_else(|| self.defer(bytes)) {
                 return Ok(read);
             }
             if !matches!(self.state, State::Reading) {
@@ -311,6 +338,33 @@ impl Reader for TextReader {
     fn progress(&self) -> u64 {
         self.stream.progress()
     }
+
+    fn end(&mut self) {
+        (self.state, self.position) = (State::Ended, BROKEN);
+    }
+}
+
+/// Where the last record of a part ends is looked for in so many bytes at its end.
+const EDGE_BYTES_MAX: usize = 4096;
+
+/// Reads whole lines of a file and decodes them.
+fn read_part(bench: &mut Bench, file: &Arc<File>, path: &str, from: u64, length: usize) -> Done {
+    let decoder = bench.decoder.as_mut().expect("a feed of lines has a decoder");
+    let mut bytes = mem::take(&mut bench.bytes);
+    bytes.resize(length, 0);
+    let at = from as i64;
+    let read = read_at(file, &mut bytes, from);
+    let frames = Frames { bytes, layout: Layout::Lines { at } };
+    let done = match read {
+        Ok(()) => Done { rows: vec![decoder.decode(&frames)], broken: None },
+        Err(error) => Done { rows: Vec::new(), broken: Some(broken(path, &error.to_string(), at, &[])) },
+    };
+    bench.bytes = frames.bytes;
+    done
+}
+
+fn broken(path: &str, why: &str, position: Position, bytes: &[u8]) -> Bad {
+    bad(position, 0, format!("{path}: {why}; nothing behind byte {position} was read"), bytes)
 }
 
 /// About what a record has: a limit of records is one of bytes by this.

@@ -212,16 +212,17 @@ impl Source for KafkaSource {
         let consumer =
             config.create_with_context(Watch::new(self.security.as_ref())).map_err(kafka_client::not_made)?;
         let consumer: Arc<BaseConsumer<Watch>> = Arc::new(consumer);
-        serve(name, consumer.clone());
+        serve(name, consumer.clone(), self.brokers.clone());
         Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, known: Mutex::default() }))
     }
 }
 
 /// Serves the client's events (errors, statistics, tokens) until nobody else holds the consumer.
-fn serve(name: &str, consumer: Arc<BaseConsumer<Watch>>) {
+fn serve(name: &str, consumer: Arc<BaseConsumer<Watch>>, brokers: Names) {
     let work = move || {
         while Arc::strong_count(&consumer) > 1 {
             consumer.poll(Duration::from_millis(100));
+            kafka_client::readmit(consumer.client(), consumer.context(), &brokers);
         }
     };
     let thread = thread::Builder::new().name(format!("eagre:kafka-{name}"));
