@@ -5,5 +5,13 @@
 //! | file | answers |
 //! | --- | --- |
 //! | [`diagram`] | what an answer is: bars, in one canonical order |
+//! | [`distances`] | how far two diagrams lie apart: Wasserstein, bottleneck, sliced; cheaply for consecutive windows |
+//! | [`features`] | numbers and vectors of a diagram: persistences, entropy, curves, landscapes, silhouettes, images |
+//! | [`scales`] | what windows of several sizes have in common, and which size and delay suit a series |
 
 pub mod diagram;
+pub mod distances;
+pub mod features;
+#[cfg(test)]
+mod oracles;
+pub mod scales;
