@@ -14,17 +14,24 @@
 use crate::stats::elementary::ln;
 
 /// The delay, from 1 to `lag_max`: the lag of the first minimum of [`mutual_information`] in as many bins as
-/// [`bins_for`] says.
-/// Nothing where the information falls all the way or rises from the start. O(n log n + lags (n + bins^2)).
+/// [`bins_for`] says, that is deeper than half of what chance alone makes of independent values,
+/// `(bins - 1)^2 / (2 n)` nats. Nothing where there is none: of noise, of a random walk. A series without any noise and
+/// with few different values (a sine of a whole period) has minima everywhere; there is no delay to be found in it.
+/// O(n log n + lags (n + bins^2)).
 ///
 /// ```
-/// use eagre::stats::elementary::sin_turns;
+/// use eagre::stats::{elementary::sin_turns, random::Random};
 /// use eagre::topology::scales::delay::delay;
-/// let series: Vec<f64> = (0..500).map(|t| sin_turns(t as f64 / 40.0)).collect();
-/// assert_eq!(delay(&series, 30), Some(8));
+/// let mut random = Random::new(1);
+/// let series: Vec<f64> = (0..1000).map(|t| sin_turns(t as f64 / 40.0) + 0.2 * random.normal()).collect();
+/// assert_eq!(delay(&series, 30), Some(9));
+/// let noise: Vec<f64> = (0..1000).map(|_| random.normal()).collect();
+/// assert_eq!(delay(&noise, 30), None);
 /// ```
 pub fn delay(series: &[f64], lag_max: usize) -> Option<usize> {
-    first_minimum(&mutual_information(series, bins_for(series.len()), lag_max)).map(|at| at + 1)
+    let bins = bins_for(series.len());
+    let chance = ((bins - 1) * (bins - 1)) as f64 / (2 * series.len()) as f64;
+    first_minimum(&mutual_information(series, bins, lag_max), 0.5 * chance).map(|at| at + 1)
 }
 
 /// How many bins to a coordinate for so many values: as many as leave five pairs to a cell on average (Cochran's rule),
@@ -40,16 +47,21 @@ pub fn mutual_information(series: &[f64], bins: usize, lag_max: usize) -> Vec<f6
     (1..series.len().min(lag_max.saturating_add(1))).map(|lag| information(&symbols, bins, lag)).collect()
 }
 
-/// The place of the first minimum inside a curve: less than what is before, not more than what is after. Of a flat
-/// minimum, the first place.
-pub fn first_minimum(curve: &[f64]) -> Option<usize> {
-    let mut fell = None;
-    for at in 1..curve.len() {
-        if curve[at] < curve[at - 1] {
-            fell = Some(at);
-        } else if curve[at] > curve[at - 1] && fell.is_some() {
-            return fell;
+/// The place of the first minimum inside a curve to which it falls, and from which it rises, by more than `depth`. Of a
+/// flat minimum, the first place.
+pub fn first_minimum(curve: &[f64], depth: f64) -> Option<usize> {
+    let mut high = *curve.first()?;
+    let mut low = 0;
+    for (at, here) in curve.iter().enumerate() {
+        if *here < curve[low] {
+            low = at;
+        } else if *here > curve[low] + depth {
+            if high > curve[low] + depth {
+                return Some(low);
+            }
+            low = at;
         }
+        high = high.max(*here);
     }
     None
 }
@@ -101,7 +113,7 @@ mod tests {
 
     #[test]
     fn minima() {
-        let check = |curve: &[f64], expected| assert_eq!(first_minimum(curve), expected, "{curve:?}");
+        let check = |curve: &[f64], expected| assert_eq!(first_minimum(curve, 0.0), expected, "{curve:?}");
         check(&[3.0, 2.0, 4.0], Some(1));
         check(&[3.0, 2.0, 2.0, 4.0, 1.0, 2.0], Some(1));
         check(&[3.0, 2.0, 2.0, 1.0, 2.0], Some(3));
@@ -109,6 +121,8 @@ mod tests {
         for none in [&[][..], &[1.0], &[2.0, 1.0], &[1.0, 2.0], &[3.0, 2.0, 2.0], &[f64::NAN, 1.0]] {
             check(none, None);
         }
+        assert_eq!(first_minimum(&[5.0, 4.0, 4.5, 3.0, 3.5, 6.0], 1.0), Some(3));
+        assert_eq!(first_minimum(&[1.0, 0.5, 3.0, 1.0, 2.5], 1.0), Some(3));
     }
 
     #[test]
