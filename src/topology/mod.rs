@@ -5,6 +5,8 @@
 //! | file | answers |
 //! | --- | --- |
 //! | [`diagram`] | what an answer is: bars, in one canonical order |
+//! | [`series`] | components of the level sets of a series: which hills and valleys a window has, and how deep |
+//! | [`rips`] | components and loops of a sliding cloud of points |
 //! | [`distances`] | how far two diagrams lie apart: Wasserstein, bottleneck, sliced; cheaply for consecutive windows |
 //! | [`features`] | numbers and vectors of a diagram: persistences, entropy, curves, landscapes, silhouettes, images |
 //! | [`scales`] | what windows of several sizes have in common, and which size and delay suit a series |
@@ -14,4 +16,6 @@ pub mod distances;
 pub mod features;
 #[cfg(test)]
 mod oracles;
+pub mod rips;
 pub mod scales;
+pub mod series;

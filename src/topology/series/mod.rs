@@ -1,0 +1,14 @@
+//! Persistent homology of a series in a sliding window (degree 0: components of level sets).
+pub mod pair;
+pub mod residue;
+pub mod statistics;
+pub mod tree;
+pub mod window;
+
+mod blocks;
+mod change;
+mod exact;
+mod front;
+mod longest;
+#[cfg(test)]
+mod tests;
