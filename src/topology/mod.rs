@@ -5,5 +5,7 @@
 //! | file | answers |
 //! | --- | --- |
 //! | [`diagram`] | what an answer is: bars, in one canonical order |
+//! | [`rips`] | components and loops of a sliding cloud of points |
 
 pub mod diagram;
+pub mod rips;
