@@ -1,6 +1,6 @@
 //! What incremental topology costs: series, point clouds, distances.
 //!
-//! `cargo bench --bench topology [-- distances] [--rounds N]` prints tables of medians of the thread's processor time.
+//! `cargo bench --bench topology [-- series|rips|distances] [--rounds N]` prints tables of the thread's processor time.
 //! `--peers PYTHON` asks the libraries of others the same, each in its own process: PYTHON is that of an environment
 //! with gudhi, ripser, giotto-ph, POT and persim (`support/topology_peers.py` says how to make one).
 #![allow(
@@ -12,11 +12,16 @@
 mod cpu;
 #[path = "support/topology_distances.rs"]
 mod topology_distances;
+#[path = "support/topology_rips.rs"]
+mod topology_rips;
+#[path = "support/topology_series.rs"]
+mod topology_series;
 
-/// What can be measured: its name on the command line, and what prints its tables.
-const SUBJECTS: &[(&str, fn(usize))] = &[("distances", topology_distances::run)];
-
+const SUBJECTS: &[&str] = &["series", "rips", "distances"];
+/// Repetitions of what is measured again and again.
 const ROUNDS: usize = 31;
+/// Slides of a cloud for each of those rounds.
+const SLIDES_PER_ROUND: usize = 64;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,11 +29,15 @@ fn main() {
     let rounds = option("--rounds").map_or(ROUNDS, |rounds| {
         rounds.and_then(|rounds| rounds.parse().ok()).expect("--rounds takes a number of rounds")
     });
-    let named = |(name, _): &&(&str, fn(usize))| arguments.iter().any(|argument| argument == name);
+    let named = |subject: &&&str| arguments.iter().any(|argument| argument == *subject);
     let all = !SUBJECTS.iter().any(|subject| named(&subject));
-    for (name, run) in SUBJECTS.iter().filter(|subject| all || named(subject)) {
-        println!("## {name}\n");
-        run(rounds);
+    for subject in SUBJECTS.iter().filter(|subject| all || named(subject)) {
+        println!("## {subject}\n");
+        match *subject {
+            "series" => topology_series::run(cpu::thread_time),
+            "rips" => topology_rips::run(SLIDES_PER_ROUND * rounds),
+            _ => topology_distances::run(rounds),
+        }
         println!();
     }
     if let Some(python) = option("--peers") {

@@ -1,6 +1,7 @@
 //! Time of one thread on its processor, which other programs on the machine do not lengthen as they do wall time.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 /// Median over rounds of the nanoseconds that one call takes. Each round repeats the call for about a millisecond.
 pub fn median_ns<T>(rounds: usize, mut call: impl FnMut() -> T) -> f64 {
@@ -12,19 +13,19 @@ pub fn median_ns<T>(rounds: usize, mut call: impl FnMut() -> T) -> f64 {
 }
 
 fn time_ns<T>(calls: usize, call: &mut impl FnMut() -> T) -> f64 {
-    let begun = thread_ns();
+    let begun = thread_time();
     for _ in 0..calls {
         black_box(call());
     }
-    (thread_ns() - begun) / calls as f64
+    (thread_time() - begun).as_nanos() as f64 / calls as f64
 }
 
 /// What this thread has had of a processor so far.
 #[allow(unsafe_code, reason = "the clock of a thread has no safe form in the standard library")]
-pub fn thread_ns() -> f64 {
+pub fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live local.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     assert_eq!(failed, 0, "this system has a clock for each thread");
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -5,6 +5,7 @@
 //! | file | answers |
 //! | --- | --- |
 //! | [`diagram`] | what an answer is: bars, in one canonical order |
+//! | [`exact`] | sums without rounding, which forget what was taken out |
 //! | [`series`] | components of the level sets of a series: which hills and valleys a window has, and how deep |
 //! | [`rips`] | components and loops of a sliding cloud of points |
 //! | [`distances`] | how far two diagrams lie apart: Wasserstein, bottleneck, sliced; cheaply for consecutive windows |
@@ -13,6 +14,7 @@
 
 pub mod diagram;
 pub mod distances;
+pub mod exact;
 pub mod features;
 #[cfg(test)]
 mod oracles;

@@ -6,10 +6,14 @@
 use super::diagram::{Bar, Diagram};
 use super::distances::{bottleneck, sliced_wasserstein, wasserstein_1, wasserstein_2};
 use super::features::{Amplitude, Grid, ImageShape, Infinite, Intervals};
+use super::rips::{self, Metric};
+use super::series::{self, pair::Filtration};
 use std::collections::BTreeMap;
 
 const DISTANCES: &str = include_str!("../../tests/oracles/topology/distances.txt");
 const FEATURES: &str = include_str!("../../tests/oracles/topology/features.txt");
+const RIPS: &str = include_str!("../../tests/oracles/topology/rips.txt");
+const SERIES: &str = include_str!("../../tests/oracles/topology/series.txt");
 
 /// A question and its answers: tables of numbers by name.
 pub struct Case {
@@ -18,6 +22,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// Whether it has a table.
+    pub fn has(&self, name: &str) -> bool {
+        self.tables.contains_key(name)
+    }
+
     /// The rows of a table.
     pub fn table(&self, name: &str) -> &[Vec<f64>] {
         self.tables.get(name).unwrap_or_else(|| panic!("{} has a table {name}", self.name))
@@ -98,5 +107,59 @@ fn features() {
         check("silhouette_3_0_8_17", &bars.silhouette(&grid, 3));
         check("image_1_half_0_5_6_0_8_5", &bars.image(&shape(0.5, 1)));
         check("image_2_quarter_0_5_6_0_8_5", &bars.image(&shape(0.25, 2)));
+    }
+}
+
+/// Whether a diagram is the one expected, but for rounding; bars that rounding alone can make may be missing.
+fn assert_diagram(case: &Case, what: &str, ours: &Diagram, tolerance: f64) {
+    let long = |diagram: &Diagram| {
+        let bars = diagram.bars().iter().filter(|bar| bar.persistence() > 4.0 * tolerance);
+        Diagram::new(bars.copied())
+    };
+    let apart = bottleneck(&long(ours), &long(&case.diagram(what)));
+    assert!(apart <= tolerance, "{} {what}: {apart} apart: {ours:?}", case.name);
+}
+
+#[test]
+fn series_of_a_window() {
+    for case in cases(SERIES) {
+        let values = case.numbers("series");
+        let diagram = |filtration| {
+            let mut window = series::window::Window::new(filtration, 0.0);
+            // What was in it before leaves no trace.
+            values.iter().rev().for_each(|value| assert!(window.push(*value, &mut ())));
+            for value in &values {
+                assert!(window.evict(&mut ()) && window.push(*value, &mut ()));
+            }
+            series::pair::diagram(&window.pairs())
+        };
+        assert_eq!(diagram(Filtration::Sublevel), case.diagram("sublevel"), "{}", case.name);
+        assert_eq!(diagram(Filtration::Superlevel), case.diagram("superlevel"), "{}", case.name);
+        let tables = ["ordinary", "relative", "extended_plus", "extended_minus"].map(|table| case.diagram(table));
+        let extended = Diagram::new(tables.iter().flat_map(|diagram| diagram.bars().iter().copied()));
+        assert_eq!(diagram(Filtration::Extended), extended, "{}", case.name);
+    }
+}
+
+#[test]
+fn rips_of_a_cloud() {
+    for case in cases(RIPS) {
+        // The rows of a metric's matrix are points with these distances in the maximum norm (Kuratowski, 1935).
+        let is_cloud = case.has("points");
+        let (table, metric) = if is_cloud { ("points", Metric::Euclidean) } else { ("distances", Metric::Chebyshev) };
+        let points = case.table(table);
+        let mut window = rips::Window::new(metric, points[0].len());
+        let mut workspace = rips::Workspace::default();
+        for (position, point) in points.iter().chain(points).enumerate() {
+            // Once around, so that all points came by a slide too.
+            let taken = if position < points.len() { rips::Window::push } else { rips::Window::slide };
+            taken(&mut window, position as u64, point).expect("a point");
+            window.diagram(&mut workspace);
+        }
+        let diagram = window.diagram(&mut workspace);
+        let greatest = points.concat().iter().fold(1.0, |most: f64, x| most.max(x.abs()));
+        // Distances have the precision of 32 bits.
+        assert_diagram(&case, "h0", &diagram.degree_0(), 4e-7 * greatest);
+        assert_diagram(&case, "h1", &diagram.degree_1(), 4e-7 * greatest);
     }
 }

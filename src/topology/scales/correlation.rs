@@ -3,20 +3,21 @@
 //! With the features of several scales side by side in one vector, a correlation between two scales that breaks, or one
 //! that appears, says that something changed at one scale and not at the other, or at both.
 //!
-//! **No drift, and recomputable to the bit.** The sums of features and of their products are exact
-//! ([`super::exact`]), so subtracting what leaves the window undoes what adding it did. A covariance is
-//! `(n sum(xy) - sum(x) sum(y)) / n^2`, its numerator without rounding, so nothing cancels however far the mean is from
-//! zero. The answers are a function of the vectors in the window: those of a correlation that was just filled with them
-//! have the same bits. A feature that does not change has the variance 0, exactly.
+//! **No drift, and recomputable to the bit.** The sums of features and of their products are exact ([`ExactSum`]; a
+//! product is the sum of two floats, by Dekker 1971), so subtracting what leaves the window undoes what adding it did.
+//! A covariance is `(n sum(xy) - sum(x) sum(y)) / n^2`, its numerator from the first 159 bits of each sum, so nothing
+//! cancels however far the mean is from zero. The answers are a function of the vectors in the window: those of a
+//! correlation that was just filled with them have the same bits. A feature that does not change has the variance 0,
+//! exactly.
 
-use super::exact::ExactSum;
+use crate::topology::exact::ExactSum;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Features greater in magnitude are refused: the exact product of two could overflow.
 const MAGNITUDE_MAX: f64 = 1e140;
 
-/// Covariances of all pairs of features over the last vectors. State: the vectors, and about 60 bytes a pair.
+/// Covariances of all pairs of features over the last vectors. State: the vectors, and about 100 bytes a pair.
 ///
 /// ```
 /// use eagre::topology::scales::correlation::Correlation;
@@ -27,7 +28,7 @@ const MAGNITUDE_MAX: f64 = 1e140;
 /// assert_eq!(correlation.covariance(0, 0), Some(2.0 / 3.0));
 /// assert_eq!(correlation.correlation(0, 1), Some(-1.0));
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Correlation {
     features: usize,
     window: usize,
@@ -59,10 +60,10 @@ impl Correlation {
         }
         if self.count() == self.window {
             let oldest: Vec<f64> = self.vectors.drain(..self.features).collect();
-            self.add(&oldest, -1.0);
+            self.change(&oldest, ExactSum::subtract);
         }
         self.vectors.extend(vector);
-        self.add(vector, 1.0);
+        self.change(vector, ExactSum::add);
         true
     }
 
@@ -83,22 +84,54 @@ impl Correlation {
         (spread > 0.0).then(|| Some((self.numerator(one, other)? / spread).clamp(-1.0, 1.0)))?
     }
 
-    /// `n sum(xy) - sum(x) sum(y)`, rounded once.
+    /// `n sum(xy) - sum(x) sum(y)`.
     fn numerator(&self, one: usize, other: usize) -> Option<f64> {
         let (row, column) = (one.max(other), one.min(other));
         let product = self.products.get(row * (row + 1) / 2 + column)?;
-        Some(product.scaled_less_product(self.count() as f64, &self.sums[row], &self.sums[column]))
+        let mut sum = ExactSum::default();
+        let mut add = |one: f64, other: f64| two_product(one, other).iter().for_each(|part| sum.add(*part));
+        for part in parts(product) {
+            add(self.count() as f64, part);
+        }
+        let others = parts(&self.sums[column]);
+        for part in parts(&self.sums[row]) {
+            others.iter().for_each(|other| add(-part, *other));
+        }
+        Some(sum.value())
     }
 
-    fn add(&mut self, vector: &[f64], sign: f64) {
+    fn change(&mut self, vector: &[f64], change: impl Fn(&mut ExactSum, f64)) {
         let mut products = self.products.iter_mut();
         for (row, x) in vector.iter().enumerate() {
-            self.sums[row].add(sign * x);
+            change(&mut self.sums[row], *x);
             for (y, product) in vector[..=row].iter().zip(&mut products) {
-                product.add_product(sign * x, *y);
+                two_product(*x, *y).iter().for_each(|part| change(product, *part));
             }
         }
     }
+}
+
+/// The first three floats of a sum: it rounded, then what is left rounded, and again. A function of the sum's value.
+fn parts(sum: &ExactSum) -> [f64; 3] {
+    let mut rest = sum.clone();
+    [(); 3].map(|()| {
+        let part = rest.value();
+        rest.subtract(part);
+        part
+    })
+}
+
+/// A product and what rounding took from it (Dekker, Veltkamp). Of products below 2^-960 a part is lost, the same part
+/// whenever it is asked for.
+fn two_product(one: f64, other: f64) -> [f64; 2] {
+    let halves = |x: f64| {
+        let lifted = x * 134217729.0;
+        let high = lifted - (lifted - x);
+        (high, x - high)
+    };
+    let product = one * other;
+    let ((high, low), (other_high, other_low)) = (halves(one), halves(other));
+    [product, low * other_low - (((product - high * other_high) - low * other_high) - high * other_low)]
 }
 
 #[cfg(test)]
@@ -152,12 +185,19 @@ mod tests {
     fn refuses_what_is_no_vector_of_numbers() {
         let mut running = Correlation::new(2, 3);
         assert!(running.push(&[1.0, 2.0]));
-        let before = running.clone();
+        let state = |running: &Correlation| (running.count(), running.covariance(0, 0), running.covariance(0, 1));
+        let before = state(&running);
         for bad in [&[1.0][..], &[1.0, f64::NAN], &[f64::INFINITY, 0.0], &[1e141, 0.0], &[1.0, 2.0, 3.0]] {
             assert!(!running.push(bad));
-            assert_eq!(running, before);
+            assert_eq!(state(&running), before);
         }
         assert_eq!((running.correlation(0, 1), running.covariance(0, 2)), (None, None));
         assert_eq!(Correlation::new(0, 0).covariance(0, 0), None);
+        assert!(running.push(&[-1e140, 1e140]) && running.push(&[5e-324, -1e140]));
+        assert!(running.covariance(1, 1).is_some_and(f64::is_finite));
+        assert_eq!(
+            two_product(1.0 + f64::EPSILON, 1.0 + f64::EPSILON),
+            [1.0 + 2.0 * f64::EPSILON, f64::EPSILON.powi(2)]
+        );
     }
 }

@@ -5,7 +5,6 @@
 //! | [`correlation`] | covariance and correlation of feature vectors over a sliding window, without drift | O(f^2) a slide |
 //! | [`delay`] | the delay of an embedding: first minimum of mutual information | O(n) a lag |
 //! | [`period`] | the window's length: the dominant period by autocorrelation | O(n) a lag |
-//! | [`exact`] | sums of floats without rounding, that can be undone | O(1) a term, as a rule |
 //!
 //! A scale is a window (and a delay) over the series; its features are numbers of its diagram. What is here takes
 //! vectors of numbers, one number for each feature of each scale, and does not know where they come from.
@@ -15,5 +14,4 @@
 
 pub mod correlation;
 pub mod delay;
-pub mod exact;
 pub mod period;

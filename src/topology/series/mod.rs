@@ -7,8 +7,10 @@ pub mod window;
 
 mod blocks;
 mod change;
-mod exact;
 mod front;
 mod longest;
+
+use super::exact;
+
 #[cfg(test)]
 mod tests;
