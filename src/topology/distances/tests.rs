@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::stats::random::Random;
+use crate::topology::series::pair::{self, Filtration, Pair};
+use crate::topology::series::window::Window;
 use proptest::prelude::*;
 
 const INFINITE: f64 = f64::INFINITY;
@@ -188,6 +190,32 @@ fn what_stays_matters_in_w2_and_bottleneck() {
     assert_eq!(wasserstein_1(&before, &after), 2.0);
     let (before, after) = (diagram(&[(0.0, 20.0)]), diagram(&[(2.0, 22.0)]));
     assert_eq!((bottleneck(&before, &after), wasserstein_2(&before, &after)), (2.0, 2.0));
+}
+
+#[test]
+fn what_a_slide_tells_is_all_that_w1_needs() {
+    let mut random = Random::new(15);
+    let mut transport = Transport::default();
+    for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
+        let mut window = Window::new(filtration, 0.0);
+        let mut height = 0.0;
+        for step in 0..600 {
+            height += random.pick(7) as f64 - 3.0;
+            let before = pair::diagram(&window.pairs());
+            let mut told: Vec<(bool, Pair)> = Vec::new();
+            if step >= 40 {
+                window.evict(&mut told);
+            }
+            window.push(height, &mut told);
+            let after = pair::diagram(&window.pairs());
+            let bars = |entered| told.iter().filter(|told| told.0 == entered).map(|told| told.1.bar()).collect();
+            let change = Change::new(bars(false), bars(true));
+            assert_eq!(change, Change::between(&before, &after));
+            let (w1, whole) =
+                (change.wasserstein_1(&mut transport), transport.distance(before.bars(), after.bars(), Order::One));
+            assert!(w1 == whole || (w1 - whole).abs() < 1e-9, "{w1} not {whole} at {step}");
+        }
+    }
 }
 
 /// All four distances.
