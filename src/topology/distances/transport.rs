@@ -62,16 +62,8 @@ impl Transport {
         from.fill(points(one, scale), order);
         to.fill(points(other, scale), order);
         begin(from, to, order);
-        for start in 0..from.points.len() {
-            if from.nodes[start].mate == FREE {
-                self.search.augment(from, to, start, order);
-            }
-        }
-        for start in 0..to.points.len() {
-            if to.nodes[start].mate == FREE {
-                self.search.augment(to, from, start, order);
-            }
-        }
+        self.search.match_all(from, to, order);
+        self.search.match_all(to, from, order);
         let essential = essential.iter().fold(0.0, |sum, way| sum + order.power(*way));
         order.root(cost(from, to, essential, order)) / scale
     }
@@ -94,8 +86,8 @@ const DIAGONAL: u32 = u32::MAX - 1;
 struct Side {
     points: Vec<Point>,
     nodes: Vec<Node>,
-    /// No point is further from the diagonal; a power of the way, as all costs are.
-    diagonal_max: f64,
+    /// No potential is greater.
+    potential_max: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +113,6 @@ impl Side {
             parent: FREE,
             distance: f64::INFINITY,
         }));
-        self.diagonal_max = self.nodes.iter().fold(0.0, |most: f64, node| most.max(node.diagonal));
     }
 }
 
@@ -175,6 +166,16 @@ enum End {
 }
 
 impl Search {
+    /// Matches all points of one side that are free. Of the other side potentials can only fall meanwhile.
+    fn match_all(&mut self, from: &mut Side, to: &mut Side, order: Order) {
+        to.potential_max = to.nodes.iter().fold(0.0, |most: f64, node| most.max(node.potential));
+        for start in 0..from.points.len() {
+            if from.nodes[start].mate == FREE {
+                self.augment(from, to, start, order);
+            }
+        }
+    }
+
     /// Matches `start`, by the path that adds least to the cost.
     fn augment(&mut self, from: &mut Side, to: &mut Side, start: usize, order: Order) {
         self.queue.clear();
@@ -210,7 +211,7 @@ impl Search {
         let (x, distance) = settled;
         let (best, end) = best;
         let (point, potential) = (from.points[x as usize], from.nodes[x as usize].potential);
-        let Side { points, nodes, diagonal_max } = to;
+        let Side { points, nodes, potential_max } = to;
         near(points, point.birth, |y, births| {
             let node = &mut nodes[y];
             let way = order.power(point.to(&points[y]));
@@ -226,7 +227,7 @@ impl Search {
                     (*best, *end) = (there, End::Point(y as u32));
                 }
             }
-            order.power(births) < *best - distance + potential + *diagonal_max
+            order.power(births) < *best - distance + potential + *potential_max
         });
     }
 

@@ -1,6 +1,7 @@
 //! Features where the answer is known by hand, and where nothing may go wrong.
 
 use super::*;
+use crate::stats::random::Random;
 use proptest::prelude::*;
 
 const GRID: Grid = Grid { from: 0.0, to: 4.0, points: 5 };
@@ -66,6 +67,16 @@ fn nothing_far_out_panics() {
         }
     }
     assert_eq!(all(&Intervals::default(), GRID, 2, 1.0), [0.0; 4 + 5 * 9]);
+}
+
+#[test]
+fn bits_are_pinned() {
+    let mut random = Random::new(17);
+    let mut bar = || (random.unit() * 3.0, 3.0 + random.unit());
+    let bars = intervals(&[(); 30].map(|()| bar()), Infinite::LeaveOut);
+    // A polynomial of all features in their order.
+    let mixed = all(&bars, GRID, 3, 0.7).iter().fold(0.0, |sum, x| sum * 0.9 + x);
+    assert_eq!(mixed.to_bits(), 4626691054312964516);
 }
 
 proptest! {
