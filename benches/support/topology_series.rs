@@ -98,8 +98,8 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
 fn tree(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
     let values = series(kind, count + SLIDES / 10);
     let mut tree = Tree::new(Filtration::Sublevel, 0.0, 2, count);
-    values[..count].iter().for_each(|value| _ = tree.push(*value));
-    let push = pieces(&values[count..], clock, |value| _ = tree.push(value));
+    values[..count].iter().for_each(|value| _ = tree.push(Some(*value)));
+    let push = pieces(&values[count..], clock, |value| _ = tree.push(Some(value)));
     let mut random = Random::new(7);
     let (head, tail) = (tree.head(), tree.tail());
     let query = pieces(&values[..20_000], clock, |_| {

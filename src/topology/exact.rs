@@ -50,10 +50,13 @@ impl ExactSum {
         if limb.wrapping_sub(self.base) >= self.limbs.len().saturating_sub(1) {
             self.make_room(limb);
         }
-        let sign = if term.is_sign_negative() { -SIGN } else { SIGN };
+        // All ones to negate: the complement, less minus one.
+        let mask = -i128::from(term.is_sign_negative() != (SIGN < 0));
         let at = limb - self.base;
-        self.limbs[at] += sign * i128::from(wide as u64);
-        self.limbs[at + 1] += sign * i128::from((wide >> 64) as u64);
+        if let [low, high, ..] = &mut self.limbs[at..] {
+            *low += (i128::from(wide as u64) ^ mask) - mask;
+            *high += (i128::from((wide >> 64) as u64) ^ mask) - mask;
+        }
     }
 
     /// Makes the limbs reach from `limb` to the one above it.

@@ -97,9 +97,9 @@ impl Blocks {
         let large = &mut self.large.open;
         large.longest = large.longest.max(longest);
         for point in points.iter().copied() {
-            let kept = large.residue.kept(point);
+            let kept = large.residue.kept::<false>(point);
             large.longest = longest_of(large.longest, &large.residue.points()[kept..]);
-            large.residue.place(kept, point);
+            large.residue.place::<false>(kept, point);
         }
         self.small.finish(tail, points, longest);
         if tail.is_multiple_of(self.large.span) {

@@ -52,23 +52,35 @@ impl Front {
         let mut floor = self.residue.points().len();
         self.longest = self.longest.max(longest);
         for &point in points.iter().rev() {
-            let kept = self.residue.kept(point);
+            let kept = self.residue.kept::<true>(point);
             let goes = &self.residue.points()[kept..];
             self.longest = longest_of(self.longest, goes);
             if kept < floor {
                 self.removed.extend(goes[..floor - kept].iter().rev());
                 floor = kept;
             }
-            self.residue.place(kept, point);
+            self.residue.place::<true>(kept, point);
         }
         self.steps.push(Step { span, kept: floor, removed, longest: before });
+    }
+
+    /// Adds one value at the left.
+    #[inline(always)]
+    pub(super) fn prepend_value(&mut self, value: Point) {
+        let (removed, longest) = (self.removed.len(), self.longest);
+        let kept = self.residue.kept::<true>(value);
+        let goes = &self.residue.points()[kept..];
+        self.longest = longest_of(longest, goes);
+        goes.iter().rev().for_each(|point| self.removed.push(*point));
+        self.residue.place::<true>(kept, value);
+        self.steps.push(Step { span: 1, kept, removed, longest });
     }
 
     /// Takes back the leftmost step.
     #[inline(always)]
     pub(super) fn undo(&mut self) {
         if let Some(step) = self.steps.pop() {
-            self.residue.restore(step.kept, self.removed[step.removed..].iter().rev().copied());
+            self.residue.restore::<true>(step.kept, self.removed[step.removed..].iter().rev().copied());
             self.removed.truncate(step.removed);
             self.longest = step.longest;
         }

@@ -13,31 +13,39 @@ use super::residue::{Point, Residue, later};
 /// The greatest finite length of the pairs of `front` and `back`, their beginnings facing each other, and of `closed`.
 #[inline]
 pub(super) fn longest<const SUPER: bool>(front: &Residue, back: &Residue, closed: f64) -> f64 {
-    one_side::<SUPER>(front, back, one_side::<SUPER>(back, front, closed))
+    let ends = towards_end::<SUPER>(front, towards_end::<SUPER>(back, closed));
+    towards_seam::<SUPER>(front, back, towards_seam::<SUPER>(back, front, ends))
 }
 
-/// The same of the pairs that are born in `own`.
+/// The same of minima after the lowest: nothing lower lies outside of them, so their barrier is on the inner side.
 #[inline(always)]
-fn one_side<const SUPER: bool>(own: &Residue, other: &Residue, mut found: f64) -> f64 {
+fn towards_end<const SUPER: bool>(own: &Residue, mut found: f64) -> f64 {
+    let points = own.points();
+    if !points.is_empty() {
+        for index in (own.first::<SUPER>() + 2..points.len()).step_by(2) {
+            let length = length(points[index], points[index - 1]);
+            found = longer(found, length);
+            if length < f64::INFINITY {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The same of the lowest point and of the minima before it: the other side of the seam may have something lower.
+#[inline(always)]
+fn towards_seam<const SUPER: bool>(own: &Residue, other: &Residue, mut found: f64) -> f64 {
     let points = own.points();
     if points.is_empty() {
         return found;
     }
-    let first = own.first::<SUPER>();
-    // Towards the end: nothing earlier lies outside of them, so their barrier is on the inner side.
-    for index in (first + 2..points.len()).step_by(2) {
-        let length = length(points[index], points[index - 1]);
-        found = longer(found, length);
-        if length < f64::INFINITY {
-            break;
-        }
+    let mut index = own.first::<SUPER>();
+    if let Some(barrier) = across::<SUPER>(own, other, index) {
+        found = longer(found, length(points[index], barrier));
     }
-    if let Some(barrier) = across::<SUPER>(own, other, first) {
-        found = longer(found, length(points[first], barrier));
-    }
-    // Towards the seam: the other side may have something earlier.
-    let mut index = first;
-    while index >= 2 {
+    // The barrier towards the end bounds the length, which spares most searches for the other one.
+    while index >= 2 && !(length(points[index - 2], points[index - 1]) <= found) {
         index -= 2;
         let death = sooner::<SUPER>(across::<SUPER>(own, other, index), points[index + 1]);
         let length = length(points[index], death);

@@ -1,6 +1,8 @@
 //! Persistent homology of a series in a sliding window (degree 0: components of level sets).
+pub mod gaps;
 pub mod pair;
 pub mod residue;
+pub mod sliding;
 pub mod statistics;
 pub mod tree;
 pub mod window;

@@ -52,6 +52,12 @@ pub(super) fn earlier<const SUPER: bool>(a: Point, b: Point) -> bool {
     if SUPER { b.below(a) } else { a.below(b) }
 }
 
+/// Whether `new`, which stands to the right of `old` or else to the `LEFT`, is higher. One comparison: see the positions.
+#[inline(always)]
+fn rises<const LEFT: bool>(old: Point, new: Point) -> bool {
+    if LEFT { old.value < new.value } else { old.value <= new.value }
+}
+
 /// The later of two points in the filtration.
 #[inline(always)]
 pub(super) fn later<const SUPER: bool>(a: Point, b: Point) -> Point {
@@ -75,18 +81,18 @@ impl Residue {
 
     /// How many of its points stay when `new` is added at its end. Those after them go: first the pairs that `new`
     /// closes, two by two, then perhaps a last point that `new` replaces because it goes on in the same direction. O(1)
-    /// for each point that goes.
+    /// for each point that goes. A residue grows to one side only: `LEFT`, or else to the right.
     #[inline(always)]
-    pub fn kept(&self, new: Point) -> usize {
+    pub(super) fn kept<const LEFT: bool>(&self, new: Point) -> usize {
         let points = &self.points[..];
         let mut kept = points.len();
         let Some(&last) = points.last() else { return 0 };
-        let rises = last.below(new);
+        let rises = rises::<LEFT>(last, new);
         if kept >= 2 {
-            kept -= usize::from(points[kept - 2].below(last) == rises);
+            kept -= usize::from(self::rises::<LEFT>(points[kept - 2], last) == rises);
         }
         while let [.., e1, e2, e3] = points[..kept]
-            && (e1.below(e3) == rises) & (e2.below(new) == rises)
+            && (self::rises::<LEFT>(e1, e3) == rises) & (self::rises::<LEFT>(e2, new) == rises)
         {
             kept -= 2;
         }
@@ -95,33 +101,33 @@ impl Residue {
 
     /// Puts `new` after the first `kept` points, as [`Residue::kept`] has counted them.
     #[inline(always)]
-    pub fn place(&mut self, kept: usize, new: Point) {
+    pub(super) fn place<const LEFT: bool>(&mut self, kept: usize, new: Point) {
         self.points.truncate(kept);
         self.points.push(new);
-        if kept <= self.peak || (kept == self.peak + 1 && self.widens(kept)) {
+        if kept <= self.peak || (kept == self.peak + 1 && self.widens::<LEFT>(kept)) {
             self.peak = kept;
         }
     }
 
-    /// Adds `new` and gives each pair that it closes.
+    /// Adds `new` at the right and gives each pair that it closes.
     #[inline(always)]
     pub fn push(&mut self, new: Point, mut closed: impl FnMut(Point, Point)) {
-        let kept = self.kept(new);
+        let kept = self.kept::<false>(new);
         for pair in self.points[kept..].chunks_exact(2) {
             closed(pair[0], pair[1]);
         }
-        self.place(kept, new);
+        self.place::<false>(kept, new);
     }
 
     /// Takes back what was added after the first `kept` points, and puts `removed` in its place.
     #[inline(always)]
-    pub(super) fn restore(&mut self, kept: usize, removed: impl Iterator<Item = Point>) {
+    pub(super) fn restore<const LEFT: bool>(&mut self, kept: usize, removed: impl Iterator<Item = Point>) {
         self.points.truncate(kept);
         self.points.extend(removed);
         if self.peak >= kept {
             // The steps before `kept` widen; the peak is where they cease to.
             let mut index = kept;
-            while index < self.points.len() && self.widens(index) {
+            while index < self.points.len() && self.widens::<LEFT>(index) {
                 index += 1;
             }
             self.peak = index.saturating_sub(1);
@@ -136,12 +142,12 @@ impl Residue {
 
     /// Whether the step to `points[index]` is wider than the one before it.
     #[inline(always)]
-    fn widens(&self, index: usize) -> bool {
+    fn widens<const LEFT: bool>(&self, index: usize) -> bool {
         if index < 2 {
             return true;
         }
         let (before, last, new) = (self.points[index - 2], self.points[index - 1], self.points[index]);
-        before.below(new) == last.below(new)
+        rises::<LEFT>(before, new) == rises::<LEFT>(last, new)
     }
 
     /// Index of its first point in the filtration: the lowest for sublevel sets, the highest for superlevel sets.

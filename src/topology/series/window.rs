@@ -26,7 +26,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blocks::Blocks;
 use super::change::{Fate, end_point};
-use super::front::{Front, longest_of};
+use super::front::{Front, longer, longest_of};
 use super::longest::longest;
 use super::pair::{Changes, Filtration, Pair};
 use super::residue::{Point, Residue};
@@ -127,10 +127,10 @@ impl Window {
         let new = Point { value: value + 0.0, position: self.tail() };
         self.tell(&self.back, self.front.residue(), new, true, changes);
         self.values.push_back(new.value);
-        let kept = self.back.kept(new);
+        let kept = self.back.kept::<false>(new);
         self.back_longest = longest_of(self.back_longest, &self.back.points()[kept..]);
         self.blocks.hear(new, &self.back, kept);
-        self.back.place(kept, new);
+        self.back.place::<false>(kept, new);
         self.blocks.finish(new.position + 1, &self.back);
         true
     }
@@ -167,13 +167,10 @@ impl Window {
         let found = match self.filtration {
             Filtration::Sublevel => longest::<false>(front, back, closed),
             Filtration::Superlevel => longest::<true>(front, back, closed),
-            Filtration::Extended => longest::<true>(front, back, longest::<false>(front, back, closed)),
-        };
-        let found = match (self.filtration, self.extremes()) {
-            (Filtration::Extended, Some((lowest, highest))) => {
-                super::front::longer(found, highest.value - lowest.value)
+            Filtration::Extended => {
+                let whole = self.extremes().map_or(0.0, |(low, high)| high.value - low.value);
+                longest::<true>(front, back, longest::<false>(front, back, longer(closed, whole)))
             }
-            _ => found,
         };
         if found > self.tolerance { found } else { 0.0 }
     }
@@ -207,7 +204,7 @@ impl Window {
             if seam > self.head {
                 // The back becomes what is in the unfinished block.
                 let (points, longest) = self.blocks.open(&self.back);
-                self.back.restore(0, points.into_iter());
+                self.back.restore::<false>(0, points.into_iter());
                 self.back_longest = longest;
                 self.build(seam, self.blocks.spans()[1]);
             } else {
@@ -227,17 +224,15 @@ impl Window {
     /// Builds the front from `end` leftwards to the oldest value, in steps as large as fit, but no larger than `largest`.
     fn build(&mut self, mut end: u64, largest: u64) {
         let [small, large] = self.blocks.spans();
-        while end > self.head {
-            let fits = |span: u64| span <= largest && end.is_multiple_of(span) && end - self.head >= span;
-            let span = [large, small].into_iter().find(|span| fits(*span)).unwrap_or(1);
+        let fits = |span: u64, end: u64| span <= largest && end.is_multiple_of(span) && end - self.head >= span;
+        while let Some(span) = [large, small].into_iter().find(|span| fits(*span, end)) {
             end -= span;
-            if span == 1 {
-                let value = self.values[(end - self.head) as usize];
-                self.front.prepend(1, &[Point { value, position: end }], 0.0);
-            } else {
-                let (points, longest) = self.blocks.block(span, end);
-                self.front.prepend(span, points, longest);
-            }
+            let (points, longest) = self.blocks.block(span, end);
+            self.front.prepend(span, points, longest);
+        }
+        let values = self.values.range(..(end - self.head) as usize);
+        for (position, value) in (self.head..end).rev().zip(values.rev()) {
+            self.front.prepend_value(Point { value: *value, position });
         }
     }
 
