@@ -39,14 +39,31 @@ enum Width {
     Avx512,
 }
 
+/// The distances of all pairs: rows of `blocks` blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub entries: &'a [Block],
+    pub blocks: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The distances of the point in `slot`.
+    #[inline(always)]
+    pub fn row(self, slot: usize) -> &'a [Block] {
+        &self.entries[slot * self.blocks..][..self.blocks]
+    }
+}
+
 /// What [`Lanes::lune`] finds.
 pub(super) struct Lune<const W: usize> {
     /// The slots whose distance to both ends is below the bound.
     pub inside: Slots<W>,
-    /// Whether some slot is, at its larger distance, exactly on the bound; then the order of time decides.
+    /// Whether some distance looked at is exactly the bound; then the order of time decides, and the sets are too small.
     pub tie: bool,
-    /// Of the preferred slots inside, the one whose larger distance is least.
+    /// The slot inside whose larger distance is least, of the preferred ones if there are any.
     pub nearest: Option<usize>,
+    /// The other slots inside that are not below the bound from the nearest one.
+    pub missed: Slots<W>,
 }
 
 /// A point that left: its slot, and its row as it was.
@@ -92,21 +109,22 @@ impl Lanes {
         found
     }
 
-    /// Who lies nearer than `bound` to both ends of an edge, given the rows of its ends. Rows have 4 `W` blocks.
+    /// Who lies nearer than `bound` to both ends of the edge `ab`, and whether the one in the middle is a hub. Rows have
+    /// 4 `W` blocks.
     #[inline(always)]
-    pub(super) fn lune<const W: usize>(self, a: &[Block], b: &[Block], bound: i32, prefer: &Slots<W>) -> Lune<W> {
+    pub(super) fn lune<const W: usize>(self, rows: Rows, a: usize, b: usize, bound: i32, prefer: &Slots<W>) -> Lune<W> {
         match self.0 {
-            Width::Scalar => scalar::lune(a, b, bound, prefer),
+            Width::Scalar => scalar::lune(rows, a, b, bound, prefer),
             // SAFETY: a `Lanes` of this width is made only by `available`, which has found the features.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2 => unsafe { avx2::lune(a, b, bound, prefer) },
+            Width::Avx2 => unsafe { avx2::lune(rows, a, b, bound, prefer) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx512 => unsafe { avx512::lune(a, b, bound, prefer) },
+            Width::Avx512 => unsafe { avx512::lune(rows, a, b, bound, prefer) },
         }
     }
 
-    /// The slots of a row below `bound`, and those at or below it.
+    /// The slots of a row below `bound`, and those on it.
     #[inline(always)]
     pub(super) fn below<const W: usize>(self, row: &[Block], bound: i32) -> (Slots<W>, Slots<W>) {
         match self.0 {
@@ -117,6 +135,18 @@ impl Lanes {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Width::Avx512 => unsafe { avx512::below(row, bound) },
+        }
+    }
+
+    /// How many edges of a sweep a certificate costs that is found by looking: that of a newcomer's pair, and that of a
+    /// pair whose certificate broke, which is the harder kind. Measured, from 64 to 512 points.
+    pub(super) fn costs(self) -> (usize, usize) {
+        match self.0 {
+            Width::Scalar => (20, 70),
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx2 => (9, 24),
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx512 => (6, 14),
         }
     }
 
@@ -136,6 +166,25 @@ impl Lanes {
     }
 }
 
+/// The sign, which sorts a preferred slot before all others.
+const PREFERRED: i32 = i32::MIN;
+
+#[inline(always)]
+fn finish<const W: usize>(
+    inside: Slots<W>,
+    tie: bool,
+    nearest: Option<usize>,
+    below: Slots<W>,
+    equal: Slots<W>,
+) -> Lune<W> {
+    let mut missed: Slots<W> = std::array::from_fn(|w| inside[w] & !below[w]);
+    if let Some(nearest) = nearest {
+        missed[nearest >> 6] &= !(1 << (nearest & 63));
+    }
+    let tie = tie || (0..W).fold(0, |all, w| all | equal[w] & inside[w]) != 0;
+    Lune { inside, tie, nearest, missed }
+}
+
 /// The entry of a row at `slot`.
 #[inline(always)]
 pub(super) fn at(row: &[Block], slot: usize) -> i32 {
@@ -147,35 +196,40 @@ mod scalar {
     use super::*;
 
     #[inline(always)]
-    pub(super) fn lune<const W: usize>(a: &[Block], b: &[Block], bound: i32, prefer: &Slots<W>) -> Lune<W> {
-        let mut lune = Lune { inside: [0; W], tie: false, nearest: None };
-        let mut least = bound;
-        for (block, (a, b)) in a[..4 * W].iter().zip(&b[..4 * W]).enumerate() {
-            let farther: [i32; 16] = std::array::from_fn(|i| a.0[i].max(b.0[i]));
+    pub(super) fn lune<const W: usize>(rows: Rows, a: usize, b: usize, bound: i32, prefer: &Slots<W>) -> Lune<W> {
+        let (a, b) = (&rows.row(a)[..4 * W], &rows.row(b)[..4 * W]);
+        let (mut inside, mut tie, mut least, mut nearest) = ([0; W], 0, i32::MAX, None);
+        for block in 0..4 * W {
+            let farther: [i32; 16] = std::array::from_fn(|i| a[block].0[i].max(b[block].0[i]));
             let shift = 16 * (block & 3);
-            lune.inside[block >> 2] |= bits(|i| farther[i] < bound) << shift;
-            lune.tie |= bits(|i| farther[i] == bound) != 0;
-            let mut nearer = bits(|i| farther[i] < least) & (prefer[block >> 2] >> shift);
+            let within = bits(|i| farther[i] < bound);
+            inside[block >> 2] |= within << shift;
+            tie |= bits(|i| farther[i] == bound);
+            let preferred = prefer[block >> 2] >> shift;
+            let ordered: [i32; 16] =
+                std::array::from_fn(|i| farther[i] | if preferred >> i & 1 == 1 { PREFERRED } else { 0 });
+            let mut nearer = within & bits(|i| ordered[i] < least);
             while nearer != 0 {
                 let i = nearer.trailing_zeros() as usize;
                 nearer &= nearer - 1;
-                if farther[i] < least {
-                    (least, lune.nearest) = (farther[i], Some(16 * block + i));
+                if ordered[i] < least {
+                    (least, nearest) = (ordered[i], Some(16 * block + i));
                 }
             }
         }
-        lune
+        let (below, equal) = nearest.map_or(([0; W], [0; W]), |nearest| below(rows.row(nearest), bound));
+        finish(inside, tie != 0, nearest, below, equal)
     }
 
     #[inline(always)]
     pub(super) fn below<const W: usize>(row: &[Block], bound: i32) -> (Slots<W>, Slots<W>) {
-        let (mut strict, mut weak) = ([0; W], [0; W]);
+        let (mut below, mut equal) = ([0; W], [0; W]);
         for (block, row) in row[..4 * W].iter().enumerate() {
             let shift = 16 * (block & 3);
-            strict[block >> 2] |= bits(|i| row.0[i] < bound) << shift;
-            weak[block >> 2] |= bits(|i| row.0[i] <= bound) << shift;
+            below[block >> 2] |= bits(|i| row.0[i] < bound) << shift;
+            equal[block >> 2] |= bits(|i| row.0[i] == bound) << shift;
         }
-        (strict, weak)
+        (below, equal)
     }
 
     #[inline(always)]
@@ -204,7 +258,13 @@ mod scalar {
 
     #[inline(always)]
     fn bits(test: impl Fn(usize) -> bool) -> u64 {
-        (0..16).fold(0, |bits, i| bits | u64::from(test(i)) << i)
+        let bytes: [u8; 16] = std::array::from_fn(|i| u8::from(test(i)));
+        // The product puts the lowest bit of byte i at bit 56 + i: a form that compilers turn into vector code.
+        let byte = |half: &[u8]| {
+            let word = half.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            word.wrapping_mul(0x0102_0408_1020_4080) >> 56
+        };
+        byte(&bytes[..8]) | byte(&bytes[8..]) << 8
     }
 }
 
@@ -220,42 +280,49 @@ mod avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512dq,bmi1")]
-    pub(super) fn lune<const W: usize>(a: &[Block], b: &[Block], bound: i32, prefer: &Slots<W>) -> Lune<W> {
-        let (a, b) = (&a[..4 * W], &b[..4 * W]);
-        let bounds = _mm512_set1_epi32(bound);
+    pub(super) fn lune<const W: usize>(rows: Rows, a: usize, b: usize, bound: i32, prefer: &Slots<W>) -> Lune<W> {
+        let (a, b) = (&rows.row(a)[..4 * W], &rows.row(b)[..4 * W]);
+        let (bounds, first) = (_mm512_set1_epi32(bound), _mm512_set1_epi32(PREFERRED));
         let mut slots = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        let (mut least, mut nearest) = (bounds, _mm512_set1_epi32(i32::MAX));
-        let (mut inside, mut tie) = ([0; W], 0);
+        let mut nearest = _mm512_set1_epi32(i32::MAX);
+        let (mut least, mut inside, mut tie) = (nearest, [0; W], 0);
         for w in 0..W {
             for q in 0..4 {
                 let farther = _mm512_max_epi32(load(&a[4 * w + q]), load(&b[4 * w + q]));
-                inside[w] |= u64::from(_mm512_cmplt_epi32_mask(farther, bounds)) << (16 * q);
+                let within = _mm512_cmplt_epi32_mask(farther, bounds);
+                inside[w] |= u64::from(within) << (16 * q);
                 tie |= _mm512_cmpeq_epi32_mask(farther, bounds);
                 let preferred = (prefer[w] >> (16 * q)) as u16;
-                let nearer = _mm512_mask_cmplt_epi32_mask(preferred, farther, least);
-                least = _mm512_mask_mov_epi32(least, nearer, farther);
+                let ordered = _mm512_mask_or_epi32(farther, preferred, farther, first);
+                let nearer = _mm512_mask_cmplt_epi32_mask(within, ordered, least);
+                least = _mm512_mask_mov_epi32(least, nearer, ordered);
                 nearest = _mm512_mask_mov_epi32(nearest, nearer, slots);
                 slots = _mm512_add_epi32(slots, _mm512_set1_epi32(16));
             }
         }
         let best = _mm512_set1_epi32(_mm512_reduce_min_epi32(least));
         let nearest = _mm512_mask_reduce_min_epi32(_mm512_cmpeq_epi32_mask(least, best), nearest);
-        Lune { inside, tie: tie != 0, nearest: (nearest != i32::MAX).then_some(nearest as usize) }
+        if nearest == i32::MAX {
+            return finish(inside, tie != 0, None, [0; W], [0; W]);
+        }
+        let (below, equal) = below(rows.row(nearest as usize), bound);
+        finish(inside, tie != 0, Some(nearest as usize), below, equal)
     }
 
+    #[inline]
     #[target_feature(enable = "avx512f,avx512dq,bmi1")]
     pub(super) fn below<const W: usize>(row: &[Block], bound: i32) -> (Slots<W>, Slots<W>) {
         let row = &row[..4 * W];
         let bounds = _mm512_set1_epi32(bound);
-        let (mut strict, mut weak) = ([0; W], [0; W]);
+        let (mut below, mut equal) = ([0; W], [0; W]);
         for w in 0..W {
             for q in 0..4 {
                 let entries = load(&row[4 * w + q]);
-                strict[w] |= u64::from(_mm512_cmplt_epi32_mask(entries, bounds)) << (16 * q);
-                weak[w] |= u64::from(_mm512_cmple_epi32_mask(entries, bounds)) << (16 * q);
+                below[w] |= u64::from(_mm512_cmplt_epi32_mask(entries, bounds)) << (16 * q);
+                equal[w] |= u64::from(_mm512_cmpeq_epi32_mask(entries, bounds)) << (16 * q);
             }
         }
-        (strict, weak)
+        (below, equal)
     }
 
     #[target_feature(enable = "avx512f,avx512dq,bmi1")]
@@ -295,6 +362,15 @@ mod avx512 {
             | _mm512_testn_epi32_mask(differs, _mm512_set1_epi32(SLOT_MASK << (2 * SLOT_BITS)))
     }
 
+    /// The entries of 4 blocks at slots modulo 64: for small windows, faster than to gather.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,bmi1")]
+    fn look_up(blocks: &[Block], slots: __m512i) -> __m512i {
+        let lower = _mm512_permutex2var_epi32(load(&blocks[0]), slots, load(&blocks[1]));
+        let upper = _mm512_permutex2var_epi32(load(&blocks[2]), slots, load(&blocks[3]));
+        _mm512_mask_mov_epi32(lower, _mm512_test_epi32_mask(slots, _mm512_set1_epi32(32)), upper)
+    }
+
     /// Of the `joined` pairs, those none of whose hubs is near the newcomer.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,bmi1")]
@@ -308,8 +384,15 @@ mod avx512 {
                 break;
             }
             let slots = _mm512_and_si512(hubs, mask);
-            // SAFETY: the slots are below 64 W, and the row has that many entries of 4 bytes.
-            let distances = unsafe { _mm512_mask_i32gather_epi32::<4>(far, unseen, slots, newcomer.as_ptr().cast()) };
+            let distances = match W {
+                1 => look_up(&newcomer[..4], slots),
+                2 => {
+                    let upper = _mm512_test_epi32_mask(slots, _mm512_set1_epi32(64));
+                    _mm512_mask_mov_epi32(look_up(&newcomer[..4], slots), upper, look_up(&newcomer[4..8], slots))
+                }
+                // SAFETY: the slots are below 64 W, and the row has that many entries of 4 bytes.
+                _ => unsafe { _mm512_mask_i32gather_epi32::<4>(far, unseen, slots, newcomer.as_ptr().cast()) },
+            };
             unseen &= !_mm512_cmplt_epi32_mask(distances, bounds);
             hubs = _mm512_srli_epi32::<10>(hubs);
         }
@@ -346,26 +429,34 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2,bmi1")]
-    pub(super) fn lune<const W: usize>(a: &[Block], b: &[Block], bound: i32, prefer: &Slots<W>) -> Lune<W> {
-        let bounds = _mm256_set1_epi32(bound);
+    pub(super) fn lune<const W: usize>(rows: Rows, a: usize, b: usize, bound: i32, prefer: &Slots<W>) -> Lune<W> {
+        let (a, b) = (&rows.row(a)[..4 * W], &rows.row(b)[..4 * W]);
+        let (bounds, first) = (_mm256_set1_epi32(bound), _mm256_set1_epi32(PREFERRED));
         let mut slots = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-        let (mut least, mut nearest) = (bounds, _mm256_set1_epi32(i32::MAX));
-        let (mut inside, mut tie) = ([0; W], _mm256_setzero_si256());
+        let mut nearest = _mm256_set1_epi32(i32::MAX);
+        let (mut least, mut inside, mut tie) = (nearest, [0; W], _mm256_setzero_si256());
         for half in 0..8 * W {
             let shift = 8 * (half & 7);
             let farther = _mm256_max_epi32(load(a, half), load(b, half));
-            inside[half >> 3] |= bits(_mm256_cmpgt_epi32(bounds, farther)) << shift;
+            let within = _mm256_cmpgt_epi32(bounds, farther);
+            inside[half >> 3] |= bits(within) << shift;
             tie = _mm256_or_si256(tie, _mm256_cmpeq_epi32(farther, bounds));
             let preferred = lanes(prefer[half >> 3] >> shift & 0xFF);
-            let nearer = _mm256_and_si256(preferred, _mm256_cmpgt_epi32(least, farther));
-            least = _mm256_blendv_epi8(least, farther, nearer);
+            let ordered = _mm256_or_si256(farther, _mm256_and_si256(preferred, first));
+            let nearer = _mm256_and_si256(within, _mm256_cmpgt_epi32(least, ordered));
+            least = _mm256_blendv_epi8(least, ordered, nearer);
             nearest = _mm256_blendv_epi8(nearest, slots, nearer);
             slots = _mm256_add_epi32(slots, _mm256_set1_epi32(8));
         }
         let best = _mm256_set1_epi32(minimum(least));
         let out = _mm256_set1_epi32(i32::MAX);
         let nearest = minimum(_mm256_blendv_epi8(out, nearest, _mm256_cmpeq_epi32(least, best)));
-        Lune { inside, tie: bits(tie) != 0, nearest: (nearest != i32::MAX).then_some(nearest as usize) }
+        let tie = bits(tie) != 0;
+        if nearest == i32::MAX {
+            return finish(inside, tie, None, [0; W], [0; W]);
+        }
+        let (below, equal) = below(rows.row(nearest as usize), bound);
+        finish(inside, tie, Some(nearest as usize), below, equal)
     }
 
     #[inline]
@@ -376,16 +467,17 @@ mod avx2 {
         _mm_cvtsi128_si32(_mm_min_epi32(two, _mm_shuffle_epi32::<0b_10_11_00_01>(two)))
     }
 
+    #[inline]
     #[target_feature(enable = "avx2,bmi1")]
     pub(super) fn below<const W: usize>(row: &[Block], bound: i32) -> (Slots<W>, Slots<W>) {
         let bounds = _mm256_set1_epi32(bound);
-        let (mut strict, mut weak) = ([0; W], [0; W]);
+        let (mut below, mut equal) = ([0; W], [0; W]);
         for half in 0..8 * W {
             let entries = load(row, half);
-            strict[half >> 3] |= bits(_mm256_cmpgt_epi32(bounds, entries)) << (8 * (half & 7));
-            weak[half >> 3] |= (bits(_mm256_cmpgt_epi32(entries, bounds)) ^ 0xFF) << (8 * (half & 7));
+            below[half >> 3] |= bits(_mm256_cmpgt_epi32(bounds, entries)) << (8 * (half & 7));
+            equal[half >> 3] |= bits(_mm256_cmpeq_epi32(entries, bounds)) << (8 * (half & 7));
         }
-        (strict, weak)
+        (below, equal)
     }
 
     #[target_feature(enable = "avx2,bmi1")]

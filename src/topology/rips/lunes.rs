@@ -16,7 +16,7 @@
 //! of most lunes, and all of them would break at the one step at which it leaves.)
 
 use super::certificate::Code;
-use super::lanes::{ABSENT, Block, Change, Lanes, Leaver, Slots, at};
+use super::lanes::{ABSENT, Block, Change, Lanes, Leaver, Rows, Slots, at};
 
 /// Points in slots `head`, `head + 1`, … of a ring, oldest first. The number of slots is a power of two.
 #[derive(Clone, Copy, Debug)]
@@ -42,27 +42,25 @@ impl Ring {
     /// The slots of the points with these ranks.
     #[inline(always)]
     pub fn ranks<const W: usize>(&self, from: usize, to: usize) -> Slots<W> {
-        let (start, end) = (self.head + from, self.head + to);
+        if to - from == self.side {
+            return [u64::MAX; W];
+        }
+        let (start, end) = (self.slot(from), self.slot(to));
+        let wraps = if start > end { u64::MAX } else { 0 };
         let prefix = |end: usize, w: usize| match end.saturating_sub(64 * w) {
             bits @ 0..64 => (1 << bits) - 1,
             _ => u64::MAX,
         };
-        // The ring laid out twice: an interval may run over the end of the first copy into the second.
-        std::array::from_fn(|w| {
-            let first = prefix(end, w) & !prefix(start, w);
-            let second = prefix(end, w + W) & !prefix(start, w + W);
-            first | second
-        })
+        // Between two places of a circle is, in a row, between or outside of them.
+        std::array::from_fn(|w| (prefix(end, w) ^ prefix(start, w)) ^ wraps)
     }
 }
 
 /// One edge and what is asked about it again and again.
-struct Edge<const W: usize> {
+struct Edge {
     old: usize,
     young: usize,
     length: i32,
-    /// The points older than the younger end: on a tie, edges between them are earlier than this edge.
-    before: Slots<W>,
 }
 
 /// Distances and certificates of all pairs of points of a window.
@@ -93,8 +91,12 @@ impl Lunes {
     /// The distances of the point in `slot`.
     #[inline(always)]
     pub fn row(&self, slot: usize) -> &[Block] {
-        let blocks = self.ring.side / 16;
-        &self.lengths[slot * blocks..][..blocks]
+        self.rows().row(slot)
+    }
+
+    #[inline(always)]
+    fn rows(&self) -> Rows<'_> {
+        Rows { entries: &self.lengths, blocks: self.ring.side / 16 }
     }
 
     /// The distance of two points: bits of an `f32`.
@@ -195,71 +197,84 @@ impl Lunes {
 
     /// Looks at the lune of a pair and finds a certificate for it. O(n / 16) for most lunes.
     pub fn certificate<const W: usize>(&self, a: usize, b: usize) -> Code {
-        let edge = self.edge::<W>(a, b);
-        let younger = self.ring.ranks(self.ring.rank(edge.old) + 1, self.ring.count);
-        let lune = self.lanes.lune(self.row(edge.old), self.row(edge.young), edge.length, &younger);
-        let inside = if lune.tie { self.lune_with_ties(&edge) } else { lune.inside };
+        let edge = self.edge(a, b);
+        let younger: Slots<W> = self.ring.ranks(self.ring.rank(edge.old) + 1, self.ring.count);
+        let lune = self.lanes.lune(self.rows(), edge.old, edge.young, edge.length, &younger);
+        if lune.tie {
+            return self.certificate_with_ties::<W>(&edge);
+        }
+        let Some(nearest) = lune.nearest else { return Code::EMPTY };
+        if is_empty(&lune.missed) {
+            return Code::hubs(&[nearest]);
+        }
+        // No younger hub in the middle; an older one will do.
+        let all = self.lanes.lune(self.rows(), edge.old, edge.young, edge.length, &[0; W]);
+        match all.nearest {
+            Some(nearest) if !all.tie => self.dominated(&edge, lune.inside, nearest, all.missed),
+            _ => self.dominated(&edge, lune.inside, nearest, lune.missed),
+        }
+    }
+
+    #[cold]
+    fn certificate_with_ties<const W: usize>(&self, edge: &Edge) -> Code {
+        let inside: Slots<W> = self.lune_with_ties(edge);
         if is_empty(&inside) {
             return Code::EMPTY;
         }
-        let mut missed = inside;
-        let mut hub = 0;
-        if let Some(nearest) = lune.nearest {
-            (hub, missed) = (nearest, self.missed(&edge, &inside, nearest));
-            if is_empty(&missed) {
-                return Code::hubs(&[hub]);
-            }
+        let hub = first(&inside);
+        let missed = self.missed(edge, &inside, hub);
+        self.dominated(edge, inside, hub, missed)
+    }
+
+    /// The certificate of a lune of which `hub` misses some points, or none.
+    fn dominated<const W: usize>(&self, edge: &Edge, inside: Slots<W>, hub: usize, missed: Slots<W>) -> Code {
+        if is_empty(&missed) {
+            return Code::hubs(&[hub]);
         }
-        let all = self.lanes.lune(self.row(edge.old), self.row(edge.young), edge.length, &inside);
-        let nearest = all.nearest.unwrap_or_else(|| first(&inside));
-        if lune.nearest != Some(nearest) {
-            (hub, missed) = (nearest, self.missed(&edge, &inside, nearest));
-            if is_empty(&missed) {
-                return Code::hubs(&[hub]);
-            }
-        }
-        self.several_hubs(&edge, &inside, hub, missed).unwrap_or_else(|| self.searched(&edge, inside))
+        self.several_hubs(edge, &inside, hub, missed).unwrap_or_else(|| self.searched(edge, inside))
     }
 
     /// Calls `found` with a point of each component of the lune of a pair.
     pub fn components<const W: usize>(&self, a: usize, b: usize, found: impl FnMut(usize)) {
-        let edge = self.edge::<W>(a, b);
-        let lune = self.lanes.lune(self.row(edge.old), self.row(edge.young), edge.length, &[0; W]);
+        let edge = self.edge(a, b);
+        let lune = self.lanes.lune::<W>(self.rows(), edge.old, edge.young, edge.length, &[0; W]);
         let inside = if lune.tie { self.lune_with_ties(&edge) } else { lune.inside };
         self.search(&edge, inside, found);
     }
 
     #[inline(always)]
-    fn edge<const W: usize>(&self, a: usize, b: usize) -> Edge<W> {
+    fn edge(&self, a: usize, b: usize) -> Edge {
         let (old, young) = if self.ring.rank(a) < self.ring.rank(b) { (a, b) } else { (b, a) };
-        Edge { old, young, length: self.length(a, b), before: self.ring.ranks(0, self.ring.rank(young)) }
+        Edge { old, young, length: self.length(a, b) }
     }
 
     /// The lune when some distances equal the edge's: `ac` is earlier than an equal `ab` if `c` is older than `b`.
     #[cold]
-    fn lune_with_ties<const W: usize>(&self, edge: &Edge<W>) -> Slots<W> {
-        let (from_old, to_old) = self.lanes.below::<W>(self.row(edge.old), edge.length);
-        let (from_young, to_young) = self.lanes.below::<W>(self.row(edge.young), edge.length);
+    fn lune_with_ties<const W: usize>(&self, edge: &Edge) -> Slots<W> {
+        let (from_old, at_old) = self.lanes.below::<W>(self.row(edge.old), edge.length);
+        let (from_young, at_young) = self.lanes.below::<W>(self.row(edge.young), edge.length);
         let before_old: Slots<W> = self.ring.ranks(0, self.ring.rank(edge.old));
+        let before_young: Slots<W> = self.ring.ranks(0, self.ring.rank(edge.young));
         std::array::from_fn(|w| {
-            (from_old[w] | to_old[w] & edge.before[w]) & (from_young[w] | to_young[w] & before_old[w])
+            (from_old[w] | at_old[w] & before_young[w]) & (from_young[w] | at_young[w] & before_old[w])
         })
     }
 
     /// The points joined to `c` by edges earlier than this one. On a tie, both ends must be older than its younger end.
     #[inline(always)]
-    fn neighbours<const W: usize>(&self, edge: &Edge<W>, c: usize) -> Slots<W> {
-        let (strict, weak) = self.lanes.below::<W>(self.row(c), edge.length);
-        if strict == weak || !contains(&edge.before, c) {
-            return strict;
+    fn neighbours<const W: usize>(&self, edge: &Edge, c: usize) -> Slots<W> {
+        let (below, equal) = self.lanes.below::<W>(self.row(c), edge.length);
+        if is_empty(&equal) || self.ring.rank(c) > self.ring.rank(edge.young) {
+            return below;
         }
-        std::array::from_fn(|w| strict[w] | weak[w] & edge.before[w])
+        let before: Slots<W> = self.ring.ranks(0, self.ring.rank(edge.young));
+        std::array::from_fn(|w| below[w] | equal[w] & before[w])
     }
 
     /// The points of the lune that are neither `c` nor joined to it.
     #[inline(always)]
-    fn missed<const W: usize>(&self, edge: &Edge<W>, inside: &Slots<W>, c: usize) -> Slots<W> {
-        let near = self.neighbours(edge, c);
+    fn missed<const W: usize>(&self, edge: &Edge, inside: &Slots<W>, c: usize) -> Slots<W> {
+        let near: Slots<W> = self.neighbours(edge, c);
         let mut missed: Slots<W> = std::array::from_fn(|w| inside[w] & !near[w]);
         remove(&mut missed, c);
         missed
@@ -269,14 +284,14 @@ impl Lunes {
     /// missed so far and to those before.
     fn several_hubs<const W: usize>(
         &self,
-        edge: &Edge<W>,
+        edge: &Edge,
         inside: &Slots<W>,
         hub: usize,
         missed: Slots<W>,
     ) -> Option<Code> {
         let (mut hubs, mut missed) = ([hub; 3], missed);
         for place in 1..3 {
-            let near = self.neighbours(edge, first(&missed));
+            let near: Slots<W> = self.neighbours(edge, first(&missed));
             let mut candidates: Slots<W> = std::array::from_fn(|w| inside[w] & !missed[w] & near[w]);
             let mut best = None;
             for _ in 0..CANDIDATES {
@@ -302,14 +317,14 @@ impl Lunes {
 
     /// The certificate by searching the whole lune.
     #[cold]
-    fn searched<const W: usize>(&self, edge: &Edge<W>, inside: Slots<W>) -> Code {
+    fn searched<const W: usize>(&self, edge: &Edge, inside: Slots<W>) -> Code {
         let mut points = Vec::new();
         self.search(edge, inside, |point| points.push(point));
         if points.len() == 1 { Code::loose(points[0]) } else { Code::many(&points) }
     }
 
     /// Breadth first; `found` is called with the first point of each component.
-    fn search<const W: usize>(&self, edge: &Edge<W>, mut left: Slots<W>, mut found: impl FnMut(usize)) {
+    fn search<const W: usize>(&self, edge: &Edge, mut left: Slots<W>, mut found: impl FnMut(usize)) {
         while !is_empty(&left) {
             let start = first(&left);
             found(start);
@@ -317,7 +332,7 @@ impl Lunes {
             let mut front: Slots<W> = [0; W];
             let mut next = Some(start);
             while let Some(point) = next {
-                let near = self.neighbours(edge, point);
+                let near: Slots<W> = self.neighbours(edge, point);
                 for w in 0..W {
                     front[w] |= left[w] & near[w];
                     left[w] &= !near[w];
@@ -334,11 +349,6 @@ const CANDIDATES: usize = 6;
 #[inline(always)]
 pub(super) fn is_empty<const W: usize>(slots: &Slots<W>) -> bool {
     slots.iter().fold(0, |all, word| all | word) == 0
-}
-
-#[inline(always)]
-pub(super) fn contains<const W: usize>(slots: &Slots<W>, slot: usize) -> bool {
-    slots[slot >> 6] >> (slot & 63) & 1 == 1
 }
 
 #[inline(always)]

@@ -8,10 +8,10 @@
 //!    left since the last answer are one step.
 //! 2. **Sweep** ([`sweep`]): all certificates from scratch.
 //!
-//! A certificate that is found by looking costs about [`LOOK`] times what the sweep spends on one edge. The newcomers
-//! are known beforehand and the broken ones are counted before one is repaired, so the cheaper way is taken each time
-//! and **a step never costs much more than a sweep**: at worst a sweep and the pass. The choice counts pairs and reads no
-//! clock: the same stream takes the same ways on every machine.
+//! A certificate that is found by looking costs about so many times ([`Lanes::costs`]) what the sweep spends on one edge.
+//! The newcomers are known beforehand and the broken ones are counted before one is repaired, so the cheaper way is taken
+//! each time and **a step never costs much more than a sweep**: at worst a sweep and the pass. The choice counts pairs and
+//! reads no clock.
 //!
 //! **State.** A window is its points. Everything else is made of them, so that is what is serialised, and a window that
 //! was read back gives the same answers to the bit.
@@ -28,9 +28,6 @@ use super::{RipsBar, RipsDiagram};
 
 /// The most points that a window may hold.
 pub const POINTS_MAX: usize = 1024;
-
-/// How many edges of a sweep one certificate costs that is found by looking. Measured: 3 to 5 from 64 to 512 points.
-const LOOK: usize = 4;
 
 /// Which way certificates are brought up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,7 +158,7 @@ impl Window {
         }
         if self.newcomers == self.len() {
             self.newcomers -= 1;
-        } else if self.certified == Certified::Upkeep && self.steps(self.leavers.len() + 1) {
+        } else if self.certified == Certified::Upkeep && self.steps(self.leavers.len() + 1, 0) {
             let mut row = self.rows.pop().unwrap_or_default();
             row.clear();
             row.extend_from_slice(self.lunes.row(slot));
@@ -264,7 +261,7 @@ impl Window {
                 self.lunes.vacate(slot);
             }
         }
-        let steps = self.steps(self.newcomers.max(self.leavers.len()));
+        let steps = self.steps(self.newcomers.max(self.leavers.len()), 0);
         let stepped = self.certified == Certified::Upkeep && steps && self.step::<W>(workspace);
         if !stepped {
             let upkeep = steps && self.strategy != Strategy::FromScratch;
@@ -276,15 +273,11 @@ impl Window {
         self.rows.extend(self.leavers.drain(..).map(|leaver| leaver.row));
     }
 
-    /// Whether a step with so many newcomers or leavers would cost less than a sweep, by what is known beforehand.
-    fn steps(&self, points: usize) -> bool {
-        self.affordable(points * self.len())
-    }
-
-    /// Whether looking at so many lunes costs less than a sweep.
-    fn affordable(&self, lunes: usize) -> bool {
+    /// Whether a step with so many newcomers and broken certificates costs less than a sweep.
+    fn steps(&self, newcomers: usize, broken: usize) -> bool {
+        let (new, old) = self.lunes.lanes.costs();
         match self.strategy {
-            Strategy::Cheapest => LOOK * lunes <= self.len() * self.len() / 2,
+            Strategy::Cheapest => new * newcomers * self.len() + old * broken <= self.len() * self.len() / 2,
             Strategy::FromScratch => false,
             Strategy::Incremental => true,
         }
@@ -296,7 +289,7 @@ impl Window {
         let newcomers: Vec<usize> = (ring.count - self.newcomers..ring.count).map(|rank| ring.slot(rank)).collect();
         workspace.broken.clear();
         self.lunes.broken::<W>(&self.leavers, &newcomers, &mut workspace.broken);
-        if !self.affordable(workspace.broken.len() + newcomers.len() * ring.count) {
+        if !self.steps(newcomers.len(), workspace.broken.len()) {
             return false;
         }
         for (a, b) in &workspace.broken {
