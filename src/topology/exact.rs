@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// An exact sum of floats.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct ExactSum {
+pub struct ExactSum {
     /// Which 64 bits of the fixed-point number the first limb counts: those from `2^(64 base - 1074)`.
     base: usize,
     limbs: Vec<i128>,
@@ -26,13 +26,13 @@ pub(super) struct ExactSum {
 impl ExactSum {
     /// Adds a term that is not NaN. About 2 ns.
     #[inline(always)]
-    pub(super) fn add(&mut self, term: f64) {
+    pub fn add(&mut self, term: f64) {
         self.change::<1>(term);
     }
 
     /// Takes out a term that is in.
     #[inline(always)]
-    pub(super) fn subtract(&mut self, term: f64) {
+    pub fn subtract(&mut self, term: f64) {
         self.change::<-1>(term);
     }
 
@@ -74,13 +74,13 @@ impl ExactSum {
     }
 
     /// Takes out all terms.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.limbs.fill(0);
         self.infinite = 0;
     }
 
     /// Adds the terms of another sum.
-    pub(super) fn merge(&mut self, other: &ExactSum) {
+    pub fn merge(&mut self, other: &ExactSum) {
         self.infinite += other.infinite;
         if let Some(top) = other.limbs.len().checked_sub(2) {
             for limb in [other.base, other.base + top] {
@@ -95,7 +95,7 @@ impl ExactSum {
 
     /// The sum, rounded once.
     #[inline]
-    pub(super) fn value(&self) -> f64 {
+    pub fn value(&self) -> f64 {
         if self.infinite > 0 {
             return f64::INFINITY;
         }
@@ -128,7 +128,7 @@ impl ExactSum {
     }
 
     /// Bytes that it holds beside its own struct.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes(&self) -> usize {
         self.limbs.capacity() * size_of::<i128>()
     }
 }
