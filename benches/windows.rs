@@ -59,6 +59,10 @@ fn main() -> Outcome<()> {
             let outputs: Vec<PathBuf> = outputs.iter().map(PathBuf::from).collect();
             Ok(fs::write(rows, answers::compare(&outputs)?.to_string())?)
         }
+        [verb, name, events, folder] if verb == "make" => {
+            let case = CASES.iter().find(|case| case.name == name).ok_or("a case")?;
+            make(case, events.parse()?, Path::new(folder))
+        }
         [list] if list == "--list" => {
             CASES.iter().for_each(|case| println!("{:<14} {}", case.name, case.about));
             Ok(())
@@ -98,12 +102,14 @@ impl Settings {
         }
         let names = if names.is_empty() { vec!["j1"] } else { names };
         let data = options.get("data").map(PathBuf::from);
-        let python = options.get("peers").map(PathBuf::from).unwrap_or_default();
+        let data = data.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../bench-data"));
+        // Absolute, because Bytewax runs in another folder; without following links, or a venv would be none.
+        let python = options.get("peers").map(std::path::absolute).transpose()?.unwrap_or_default();
         Ok(Settings {
             cases: CASES.into_iter().filter(|case| names.iter().any(|name| case.is_meant(name))).collect(),
             events: options.get("events").map_or(Ok(5_000_000), |text| text.parse())?,
             rounds: options.get("rounds").map_or(Ok(5), |text| text.parse())?,
-            data: data.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../bench-data")),
+            data: std::path::absolute(data)?,
             peers: if options.contains_key("peers") { installed(&python) } else { BTreeMap::new() },
             python,
             record: options.get("record").map(PathBuf::from),
@@ -192,25 +198,33 @@ fn one(case: &Case, settings: &Settings) -> Outcome<CaseRecord> {
     })
 }
 
-/// The files of a case, made where they are not there, and in the page cache.
+/// The files of a case, made where they are not there, and in the page cache. By a process of its own: a child begins
+/// with its parent's peak of memory, which must stay small.
 fn files(case: &Case, settings: &Settings, events: u64) -> Outcome<w1::Files> {
-    let data = w1::Data { events, ..case.data(events) };
-    let mut files = w1::generate(&settings.data, data)?;
-    if case.parquet {
-        let lines = files;
-        files = w1::Files::of(&settings.data, data, "parquet");
-        let pairs =
-            [(&lines.whole, &files.whole), (&lines.parts[0], &files.parts[0]), (&lines.parts[1], &files.parts[1])];
-        for (lines, parquet) in pairs.into_iter().filter(|(_, parquet)| !parquet.exists()) {
-            let new = parquet.with_added_extension("new.parquet");
-            measure(&mut cases::eagre("parquet.toml", 1, &[lines], &new))?;
-            fs::rename(new, parquet)?;
-        }
+    let mut make = Command::new(std::env::current_exe()?);
+    measure(make.args(["make", case.name, &events.to_string()]).arg(&settings.data))?;
+    let extension = if case.parquet { "parquet" } else { "jsonl" };
+    Ok(w1::Files::of(&settings.data, w1::Data { events, ..case.data(0) }, extension))
+}
+
+/// What that process does.
+fn make(case: &Case, events: u64, folder: &Path) -> Outcome<()> {
+    let data = w1::Data { events, ..case.data(0) };
+    let lines = w1::generate(folder, data)?;
+    let rows = w1::Files::of(folder, data, "parquet");
+    let [lines, rows] = [lines, rows].map(|files| {
+        let parts = files.parts.into_iter().filter(|_| data.parts);
+        std::iter::once(files.whole).chain(parts).collect::<Vec<PathBuf>>()
+    });
+    for (lines, rows) in lines.iter().zip(&rows).filter(|(_, rows)| case.parquet && !rows.exists()) {
+        let new = rows.with_extension("new.parquet");
+        measure(&mut cases::eagre("parquet.toml", 1, &[lines], &new))?;
+        fs::rename(new, rows)?;
     }
-    for path in std::iter::once(&files.whole).chain(files.parts.iter().filter(|_| data.parts)) {
+    for path in if case.parquet { rows } else { lines } {
         io::copy(&mut fs::File::open(path)?, &mut io::sink())?;
     }
-    Ok(files)
+    Ok(())
 }
 
 /// Where the runs of a program are kept.
@@ -227,7 +241,7 @@ fn place(measured: &mut Vec<Measured>, program: Program, workers: usize, setting
     })
 }
 
-/// Compares answers in a process of its own: a child begins with its parent's peak of memory, which must stay small.
+/// Compares answers, in a process of its own too.
 fn compare(folder: &Path, outputs: &[PathBuf]) -> Outcome<usize> {
     let rows = folder.join("rows");
     measure(Command::new(std::env::current_exe()?).arg("compare").arg(&rows).args(outputs))?;

@@ -22,6 +22,45 @@ pub struct Batch {
     keys: Option<Arc<Keys>>,
 }
 
+/// Some rows of several batches of one schema, in an order of their own. Nothing is copied until it must be.
+#[derive(Clone, Copy, Debug)]
+pub struct Picked<'a> {
+    /// The batches.
+    pub batches: &'a [Batch],
+    /// The rows.
+    pub places: &'a [Place],
+}
+
+/// A row among several batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The time that it is put in order by.
+    pub point: EventTime,
+    /// The number of its batch.
+    pub batch: u32,
+    /// Its number there.
+    pub row: u32,
+}
+
+impl Picked<'_> {
+    /// The rows as one batch; the keys come along.
+    pub fn gathered(&self) -> Batch {
+        let Picked { batches, places } = self;
+        let [first, ..] = places else { return batches[0].slice(0, 0) };
+        let one = &batches[first.batch as usize];
+        if places.iter().all(|place| place.batch == first.batch) {
+            let in_place = places.len() == one.len() && places.iter().zip(0..).all(|(place, row)| place.row == row);
+            let rows = || places.iter().map(|place| place.row).collect::<Vec<_>>();
+            return if in_place { one.clone() } else { one.take(&rows()) };
+        }
+        let records: Vec<&RecordBatch> = batches.iter().map(Batch::records).collect();
+        let indices: Vec<(usize, usize)> = places.iter().map(|p| (p.batch as usize, p.row as usize)).collect();
+        let records = compute::interleave_record_batch(&records, &indices).expect("batches of one schema");
+        let keys: Option<Vec<&Keys>> = batches.iter().map(Batch::keys).collect();
+        Batch { records, keys: keys.map(|keys| Arc::new(Keys::interleave(&keys, &indices))) }
+    }
+}
+
 /// The system columns of a batch that is being made.
 #[derive(Clone, Debug, Default)]
 pub struct Head {

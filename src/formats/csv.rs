@@ -11,7 +11,7 @@
 //! - **A record** has as many cells as the header, or it is rejected. Empty lines are no records.
 //! - **Records without quotes**, which most are, are read cell by cell in one pass; whatever is not simple there, or does
 //!   not fit, is read again in the general way, whose answer counts.
-//! - **Text** is UTF-8, checked once a frame; where that fails, each record is checked, and only bad ones are rejected.
+//! - **Text** is UTF-8, or its record is rejected.
 
 use crate::fault;
 use crate::formats::scan::{self, byte};
@@ -59,8 +59,8 @@ impl CsvDecoder {
     /// Puts the record that begins at `from` into the table, if it is without quotes and fits; gives where the next
     /// begins. Where `None`, something may have been put, and the general way decides.
     #[inline(always)]
-    fn simple(&mut self, text: &str, from: usize, sequence: i64) -> Option<usize> {
-        let (absent, bytes) = (self.absent.as_ref()?, text.as_bytes());
+    fn simple(&mut self, bytes: &[u8], from: usize, sequence: i64) -> Option<usize> {
+        let absent = self.absent.as_ref()?;
         if matches!(byte(bytes, from), b'\n' | b'\r') {
             return None;
         }
@@ -70,8 +70,8 @@ impl CsvDecoder {
                 return None;
             }
             let cell = match *column {
-                Some(field) => simple_cell(&mut self.table, text, at, self.delimiter, field)?,
-                None => cell_end(bytes, at, self.delimiter),
+                Some(field) => simple_cell(&mut self.table, bytes, at, self.delimiter, field)?,
+                None => cell_end(bytes, at, self.delimiter)?,
             };
             ended = match byte(bytes, cell) {
                 b'\n' => true,
@@ -103,28 +103,24 @@ impl Decoder for CsvDecoder {
     fn decode(&mut self, frames: &Frames) -> Rows {
         let Layout::Lines { at } = frames.layout else { unreachable!("CSV lies in lines") };
         let bytes = frames.bytes.as_slice();
-        let whole = std::str::from_utf8(bytes).ok();
         let (mut from, mut first) = (0, true);
         self.absent = None;
         while from < bytes.len() {
             let sequence = at + from as i64;
-            if let Some(next) = whole.and_then(|whole| self.simple(whole, from, sequence)) {
+            if let Some(next) = self.simple(bytes, from, sequence) {
                 from = next;
                 continue;
             }
             let end = RecordEnds::at(self.delimiter, from).next(bytes).unwrap_or(bytes.len());
-            let cut = from..from + without_end(&bytes[from..end]).len();
-            let text = match whole {
-                Some(whole) => Some(&whole[cut.clone()]),
-                None => std::str::from_utf8(&bytes[cut.clone()]).ok(),
-            };
+            let record = without_end(&bytes[from..end]);
+            let text = std::str::from_utf8(record);
             if first {
                 self.header(text.unwrap_or_default());
-            } else if !cut.is_empty() {
+            } else if !record.is_empty() {
                 self.table.undo();
-                let read = text.ok_or_else(|| not_utf8(&bytes[cut.clone()])).and_then(|line| self.record(line));
+                let read = text.map_err(|_| not_utf8(record)).and_then(|line| self.record(line));
                 if let Err(reason) = read.and_then(|()| self.table.commit(sequence, None)) {
-                    self.table.reject(sequence, reason, &bytes[cut]);
+                    self.table.reject(sequence, reason, record);
                 }
             }
             (from, first) = (end, false);
@@ -135,35 +131,39 @@ impl Decoder for CsvDecoder {
 
 /// Puts a wanted cell without quotes into the table, and gives where it ends: at a delimiter or line feed.
 #[inline(always)]
-fn simple_cell(table: &mut Table, text: &str, at: usize, delimiter: u8, field: usize) -> Option<usize> {
-    let (bytes, written) = (text.as_bytes(), table.written(field));
+fn simple_cell(table: &mut Table, bytes: &[u8], at: usize, delimiter: u8, field: usize) -> Option<usize> {
+    let written = table.written(field);
     if is_number(written)
-        && let Some((found, end)) = scan::number(text, at)
+        && let Some((found, end)) = scan::number(bytes, at)
         && (byte(bytes, end) == delimiter || byte(bytes, end) == b'\n')
         // A negative zero without decimals is an integer here, so it has no sign.
         && !(byte(bytes, at) == b'-' && end == at + 2)
     {
         return table.place(field, found).then_some(end);
     }
-    let end = cell_end(bytes, at, delimiter);
+    let end = cell_end(bytes, at, delimiter)?;
     let ends_line = byte(bytes, end) == b'\n';
     let cut = if ends_line && end > at && bytes[end - 1] == b'\r' { end - 1 } else { end };
-    let cell = Cell { text: Cow::Borrowed(text.get(at..cut)?), quoted: false };
+    if written.kind == Kind::Text && cut > at {
+        return table.place_text(field, &bytes[at..cut]).then_some(end);
+    }
+    let cell = Cell { text: Cow::Borrowed(std::str::from_utf8(&bytes[at..cut]).ok()?), quoted: false };
     table.place(field, found(written, &cell)).then_some(end)
 }
 
-/// Where the first delimiter, line feed or quote is; the end counts as one.
+/// Where the delimiter or line feed is that ends a cell in UTF-8, if nothing unusual comes before it.
 #[inline(always)]
-fn cell_end(bytes: &[u8], mut at: usize, delimiter: u8) -> usize {
-    while at < bytes.len() {
-        let next = scan::word(bytes, at);
-        let hits = scan::equal(next, delimiter) | scan::equal(next, b'\n') | scan::equal(next, b'"');
-        if hits != 0 {
-            return at + scan::before(hits);
+fn cell_end(bytes: &[u8], from: usize, delimiter: u8) -> Option<usize> {
+    let mut at = from;
+    let mut ascii = true;
+    loop {
+        let (stop, plain) = scan::text_until(bytes, at, [b'"', delimiter, 0x1f]);
+        ascii &= plain;
+        match byte(bytes, stop) {
+            b'\r' | b'\t' if byte(bytes, stop) != delimiter => at = stop + 1,
+            _ => return scan::is_utf8(&bytes[from..stop.min(bytes.len())], ascii).then_some(stop),
         }
-        at += 8;
     }
-    bytes.len()
 }
 
 fn is_number(written: Written) -> bool {

@@ -3,7 +3,7 @@
 //! `serde_json` reads each record straight into the columns; no value of a record is ever put together on the way. The
 //! rules of typing are those of `table.rs`. Beyond them:
 //!
-//! - **Text** is UTF-8, checked once a frame; where that fails, each record is checked, and only bad ones are rejected.
+//! - **Text** is UTF-8, or the record is rejected.
 //! - **A record** is one JSON object. Anything else, and anything behind it, rejects the record. So do `NaN` and
 //!   `Infinity`, which JSON does not have, and numbers too large for a float.
 //! - **Numbers** are read to the nearest float, to the last bit.
@@ -44,17 +44,16 @@ impl JsonDecoder {
     }
 
     fn lines(&mut self, bytes: &[u8], at: i64) {
-        let whole = std::str::from_utf8(bytes).ok();
         let mut from = 0;
         while from < bytes.len() {
-            if let Some(next) = whole.and_then(|whole| self.line(whole, from, at + from as i64)) {
+            if let Some(next) = self.line(bytes, from, at + from as i64) {
                 from = next;
                 continue;
             }
             let end = memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |length| from + length);
             let cut = if end > from && bytes[end - 1] == b'\r' { end - 1 } else { end };
             if cut > from {
-                self.record(bytes, whole, from..cut, at + from as i64, None);
+                self.record(&bytes[from..cut], at + from as i64, None);
             }
             from = end + 1;
         }
@@ -62,69 +61,47 @@ impl JsonDecoder {
 
     /// Reads a line of a known shape; gives where the next begins.
     #[inline(always)]
-    fn line(&mut self, whole: &str, from: usize, sequence: i64) -> Option<usize> {
-        let (end, absent) = self.shapes.as_mut()?.read(&mut self.table, whole, from)?;
-        let next = match &whole.as_bytes()[end..] {
+    fn line(&mut self, bytes: &[u8], from: usize, sequence: i64) -> Option<usize> {
+        let (end, absent) = self.shapes.as_mut()?.read(&mut self.table, bytes, from)?;
+        let next = match &bytes[end..] {
             [b'\n', ..] => end + 1,
             [b'\r', b'\n', ..] => end + 2,
-            [] | [b'\r'] => whole.len(),
+            [] | [b'\r'] => bytes.len(),
             _ => return None,
         };
         self.table.close(absent, sequence, None).then_some(next)
     }
 
     fn messages(&mut self, bytes: &[u8], messages: &Messages) {
-        let whole = std::str::from_utf8(bytes).ok();
         let mut from = 0;
         for (i, end) in messages.ends.iter().copied().enumerate() {
             let (sequence, envelope) = (messages.sequences[i], Some(messages.times[i]));
             if messages.absent[i] {
                 self.table.reject(sequence, "no payload, wanted a JSON object".to_owned(), &[]);
-            } else if !whole.is_some_and(|whole| self.message(whole, from..end, sequence, envelope)) {
-                self.record(bytes, whole, from..end, sequence, envelope);
+            } else if !self.message(bytes, from..end, sequence, envelope) {
+                self.record(&bytes[from..end], sequence, envelope);
             }
             from = end;
         }
     }
 
-    /// Reads a record of a known shape; says whether it was one.
+    /// Reads a message of a known shape; says whether it is one.
     #[inline(always)]
-    fn message(&mut self, text: &str, at: Range<usize>, sequence: i64, envelope: Option<EventTime>) -> bool {
+    fn message(&mut self, bytes: &[u8], at: Range<usize>, sequence: i64, envelope: Option<EventTime>) -> bool {
         let Some(shapes) = &mut self.shapes else { return false };
-        let Some((end, absent)) = shapes.read(&mut self.table, text, at.start) else { return false };
+        let Some((end, absent)) = shapes.read(&mut self.table, bytes, at.start) else { return false };
         end == at.end && self.table.close(absent, sequence, envelope)
     }
 
-    /// One record of the frame, of any shape; `whole` is all of the frame where it is UTF-8. A known shape that was
-    /// tried in vain may have left something in the table.
-    fn record(
-        &mut self,
-        bytes: &[u8],
-        whole: Option<&str>,
-        at: Range<usize>,
-        sequence: i64,
-        envelope: Option<EventTime>,
-    ) {
-        let payload = &bytes[at.clone()];
-        let text = match whole {
-            // A message may end in the middle of a character that the next one completes: neither is text then.
-            Some(whole) => whole.get(at),
-            None => std::str::from_utf8(payload).ok(),
-        };
-        if let (Some(text), None) = (text, whole)
-            && self.message(text, 0..text.len(), sequence, envelope)
-        {
-            return;
-        }
+    /// Reads a record of any shape. A known one that was tried in vain may have left something in the table.
+    fn record(&mut self, payload: &[u8], sequence: i64, envelope: Option<EventTime>) {
         self.table.undo();
-        let read = match text {
-            Some(text) => read(&mut self.table, text),
-            None => Err(not_utf8(payload)),
-        };
-        match (read.and_then(|()| self.table.commit(sequence, envelope)), text, &mut self.shapes) {
-            (Err(reason), ..) => self.table.reject(sequence, reason, payload),
-            (Ok(()), Some(text), Some(shapes)) => shapes.learn(&self.table, text),
-            (Ok(()), ..) => {}
+        let text = std::str::from_utf8(payload).map_err(|_| not_utf8(payload));
+        let read = text.and_then(|text| read(&mut self.table, text).map(|()| text));
+        match (read.and_then(|text| self.table.commit(sequence, envelope).map(|()| text)), &mut self.shapes) {
+            (Err(reason), _) => self.table.reject(sequence, reason, payload),
+            (Ok(text), Some(shapes)) => shapes.learn(&self.table, text),
+            (Ok(_), None) => {}
         }
     }
 }

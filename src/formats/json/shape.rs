@@ -18,7 +18,7 @@
 //!
 //! Nested objects and arrays in fields that nobody wants are leads and values like others.
 
-use crate::formats::scan::{byte, number, number_end, string_end, text_end, words};
+use crate::formats::scan::{byte, is_utf8, number, number_end, string_end, text_end, words};
 use crate::formats::table::{Found, Table};
 
 /// The shapes that are known.
@@ -44,9 +44,13 @@ const LEARNING_COSTS: u32 = 16;
 struct Node {
     lead: Lead,
     role: Role,
-    /// What may come next; the one that came last is first.
-    next: Vec<u16>,
+    /// What may come next, the one that came last first: it, and each one's `sibling`.
+    child: usize,
+    sibling: usize,
 }
+
+const ROOT: usize = 0;
+const NONE: usize = usize::MAX;
 
 /// What is behind a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,33 +83,40 @@ impl Shapes {
     /// `None`, the caller undoes what has been put. The end is that of a whole record only if the caller finds nothing
     /// but the end of a line or message there.
     #[inline]
-    pub(super) fn read(&mut self, table: &mut Table, text: &str, from: usize) -> Option<(usize, &[usize])> {
-        let bytes = text.as_bytes();
-        let (mut node, mut at) = (0, from);
-        'values: loop {
-            for place in 0..self.nodes[node].next.len() {
-                let child = usize::from(self.nodes[node].next[place]);
-                let candidate = &self.nodes[child];
-                let Some(begin) = candidate.lead.behind(bytes, at) else { continue };
-                let end = match candidate.role {
-                    Role::Skip => skip(bytes, begin),
-                    Role::Field(field) => take(table, text, begin, field),
-                    Role::End(_) => Some(begin),
-                };
-                let Some(end) = end else { continue };
-                if place > 0 {
-                    self.nodes[node].next[..=place].rotate_right(1);
+    pub(super) fn read(&mut self, table: &mut Table, bytes: &[u8], from: usize) -> Option<(usize, &[usize])> {
+        let (mut node, mut at) = (ROOT, from);
+        loop {
+            let (mut before, mut child) = (NONE, self.nodes[node].child);
+            let end = loop {
+                let candidate = self.nodes.get(child)?;
+                if let Some(begin) = candidate.lead.behind(bytes, at) {
+                    let end = match candidate.role {
+                        Role::Skip => skip(bytes, begin),
+                        Role::Field(field) => take(table, bytes, begin, field),
+                        Role::End(_) => Some(begin),
+                    };
+                    if let Some(end) = end {
+                        break end;
+                    }
                 }
-                (node, at) = (child, end);
-                if matches!(self.nodes[child].role, Role::End(_)) {
-                    break 'values;
-                }
-                continue 'values;
+                (before, child) = (child, candidate.sibling);
+            };
+            if before != NONE {
+                self.to_front(node, before, child);
             }
-            return None;
+            (node, at) = (child, end);
+            if matches!(self.nodes[node].role, Role::End(_)) {
+                break;
+            }
         }
         let Role::End(absent) = &self.nodes[node].role else { unreachable!("the loop ends at an end") };
         Some((at, absent))
+    }
+
+    /// Makes a child, which comes behind the child `before`, the first.
+    fn to_front(&mut self, parent: usize, before: usize, child: usize) {
+        self.nodes[before].sibling = self.nodes[child].sibling;
+        self.nodes[child].sibling = std::mem::replace(&mut self.nodes[parent].child, child);
     }
 
     /// Learns the shape of a record that the general decoder took.
@@ -120,29 +131,27 @@ impl Shapes {
         if self.nodes.len() + path.len() > NODES_MAX {
             self.nodes = vec![Node::root()];
         }
-        let mut at = 0;
+        let mut parent = ROOT;
         for (lead, role) in path {
-            let same = |node: &Node| node.lead == lead && node.role == role;
-            let known = self.nodes[at].next.iter().position(|child| same(&self.nodes[usize::from(*child)]));
-            at = match known {
-                Some(place) => {
-                    self.nodes[at].next[..=place].rotate_right(1);
-                    usize::from(self.nodes[at].next[0])
-                }
-                None => {
-                    let child = self.nodes.len();
-                    self.nodes[at].next.insert(0, child as u16);
-                    self.nodes.push(Node { lead, role, next: Vec::new() });
-                    child
-                }
-            };
+            let (mut before, mut child) = (NONE, self.nodes[parent].child);
+            while let Some(known) = self.nodes.get(child).filter(|node| node.lead != lead || node.role != role) {
+                (before, child) = (child, known.sibling);
+            }
+            if child == NONE {
+                child = self.nodes.len();
+                let sibling = std::mem::replace(&mut self.nodes[parent].child, child);
+                self.nodes.push(Node { lead, role, child: NONE, sibling });
+            } else if before != NONE {
+                self.to_front(parent, before, child);
+            }
+            parent = child;
         }
     }
 }
 
 impl Node {
     fn root() -> Node {
-        Node { lead: Lead::new(b""), role: Role::Skip, next: Vec::new() }
+        Node { lead: Lead::new(b""), role: Role::Skip, child: NONE, sibling: NONE }
     }
 }
 
@@ -179,19 +188,18 @@ fn skip(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// Puts a value into the table, and gives where it ends.
 #[inline(always)]
-fn take(table: &mut Table, text: &str, at: usize, field: usize) -> Option<usize> {
-    let bytes = text.as_bytes();
+fn take(table: &mut Table, bytes: &[u8], at: usize, field: usize) -> Option<usize> {
     match byte(bytes, at) {
         b'"' => {
-            let end = text_end(bytes, at + 1);
-            if byte(bytes, end) != b'"' {
-                return None;
-            }
-            table.place(field, Found::Text(text.get(at + 1..end)?)).then_some(end + 1)
+            let (end, ascii) = text_end(bytes, at + 1);
+            let text = bytes.get(at + 1..end)?;
+            let whole = byte(bytes, end) == b'"' && is_utf8(text, ascii);
+            (whole && table.place_text(field, text)).then_some(end + 1)
         }
-        b'-' | b'0'..=b'9' => match number(text, at)? {
+        b'-' | b'0'..=b'9' => match number(bytes, at)? {
             (Found::Int(value), end) => table.place(field, Found::Int(value)).then_some(end),
-            (found, end) => table.place(field, found).then_some(end),
+            (Found::Float(value), end) => table.place(field, Found::Float(value)).then_some(end),
+            _ => None,
         },
         _ => {
             let (found, end) = literal(bytes, at)?;
@@ -259,7 +267,7 @@ mod tests {
         let (mut table, mut shapes) = (table(), Shapes::new());
         learned.iter().for_each(|record| shapes.learn(&table, record));
         for behind in ["", "\n", "\n{\"i\": 1, \"s\": \"and more of it\"}"] {
-            let found = shapes.read(&mut table, &format!("{text}{behind}"), 0);
+            let found = shapes.read(&mut table, format!("{text}{behind}").as_bytes(), 0);
             assert_eq!(found.map(|(end, absent)| (end, absent.len())), absent.map(|n| (text.len(), n)), "{text}");
         }
     }
@@ -313,8 +321,9 @@ mod tests {
             shapes.learn(&table, &format!("{{\"i\":1,\"field{i}\":2}}"));
             assert!(shapes.nodes.len() <= NODES_MAX);
         }
-        let last =
-            (0..100_000).rev().find(|i| shapes.read(&mut table, &format!("{{\"i\":1,\"field{i}\":2}}"), 0).is_some());
+        let last = (0..100_000)
+            .rev()
+            .find(|i| shapes.read(&mut table, format!("{{\"i\":1,\"field{i}\":2}}").as_bytes(), 0).is_some());
         assert!(last.is_some_and(|i| i > 99_900), "what came last is known: {last:?}");
     }
 }
