@@ -180,6 +180,9 @@ pub struct Planned {
     pub uses: BTreeSet<String>,
     /// Whether `out` carries the input's fields along, so that they must be there where somebody wants them.
     pub passes: bool,
+    /// Whether rows of `out` are records that came in, with the origin and sequence that they came with. Rows that the
+    /// operator derives have the step and their key group as their origin.
+    pub keeps_origin: bool,
     /// Whether all records of a key must meet on one worker. Without a `key` they all meet.
     pub keyed: bool,
     /// In what order records must come.

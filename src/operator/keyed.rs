@@ -139,6 +139,7 @@ impl<K: KeyedOperator> Operator for K {
             output: shape.output.clone(),
             uses: emits.uses,
             passes: emits.extends_input,
+            keeps_origin: false,
             keyed: true,
             arrival: Arrival::InOrder,
             make: Arc::new(move || Box::new(Keyed::new(operator.clone(), shape.clone()))),

@@ -1,0 +1,409 @@
+//! From certificates to bars: a spanning tree, and linear algebra over F2 in as many unknowns as there are loops.
+//!
+//! Draw the edges in order, each together with all triangles and higher simplices that it completes. Drawing `ab` so
+//! glues on a cone over the suspension of its lune. What that does to components and loops, hence, is decided by the
+//! lune alone (the *reduced Rips filtration* of Koyama, Memoli, Robins, Turner 2023, arXiv:2307.16333, here for any
+//! strict order of edges):
+//!
+//! - **empty**: `ab` joins two components, or opens a loop;
+//! - **connected**: nothing changes, and `ab` is homologous to `ac + cb` for every point `c` of the lune;
+//! - **k components**: `ab` is homologous to `ac + cb` for a `c` in each, so `k - 1` sums of loops become 0.
+//!
+//! Number the loops `0..m` by birth and let `phi(ab)` in `F2^m` be: 0 for an edge of the spanning tree, a unit vector
+//! for an edge that opens a loop, and `phi(ac) + phi(cb)` otherwise. `phi` of a closed path is its class, as the tree's
+//! edges vanish. A relation is reduced by those found before it; what is left has a youngest loop, and that loop dies
+//! here (the elder rule: the older ones go on). The pairs are those of the textbook's reduction of boundary matrices,
+//! which are unique once edges are in a strict order: no choice of tree, of `c` or of hub shows in them.
+//!
+//! Only marked pairs (empty and many; about 1.5 n of the n^2 / 2) are read and sorted; `phi` of others is computed when
+//! asked for and remembered for the length of one reading.
+
+use super::certificate::{Code, Way};
+use super::lunes::Lunes;
+use super::{RipsBar, RipsDiagram};
+use crate::topology::diagram::Bar;
+
+/// An edge as a number that sorts as edges do: length, rank of the younger end, rank of the older one.
+pub(super) type Key = u64;
+
+/// What a reading needs while it runs; empty at first, and as large as the largest window afterwards.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    empty: Vec<Key>,
+    many: Vec<Key>,
+    /// By pair: 1 + the chain that is its `phi`, or 0.
+    memo: Vec<u32>,
+    remembered: Vec<u32>,
+    stack: Vec<u32>,
+    parents: Vec<u16>,
+    dense: Dense,
+    sparse: Sparse,
+}
+
+/// The bars of a window, as edges.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    /// Each edge that joins two components, and the rank of the oldest point of the younger one.
+    pub merges: Vec<(Key, usize)>,
+    /// The edge that opens each loop, in order.
+    pub births: Vec<Key>,
+    /// The edge that closes each loop.
+    pub deaths: Vec<Option<Key>>,
+    /// For the loop that was asked for: the loops whose sum dies with it.
+    pub sum: Vec<usize>,
+}
+
+/// Reads all bars. `wanted` is the number of a loop whose representative is asked for.
+pub(super) fn read<const W: usize>(lunes: &mut Lunes, scratch: &mut Scratch, wanted: Option<usize>) -> Reading {
+    sort_marked(lunes, scratch);
+    let mut reading = Reading::default();
+    grow_tree(lunes, scratch, &mut reading);
+    let pairs = lunes.ring.side * lunes.ring.side;
+    if scratch.memo.len() < pairs {
+        scratch.memo.resize(pairs, 0);
+    }
+    if reading.births.len() <= DENSE_MAX {
+        let mut chains = std::mem::take(&mut scratch.dense);
+        close_loops::<W, _>(lunes, scratch, &mut chains, &mut reading, wanted);
+        scratch.dense = chains;
+    } else {
+        let mut chains = std::mem::take(&mut scratch.sparse);
+        close_loops::<W, _>(lunes, scratch, &mut chains, &mut reading, wanted);
+        scratch.sparse = chains;
+    }
+    for pair in scratch.remembered.drain(..) {
+        scratch.memo[pair as usize] = 0;
+    }
+    reading
+}
+
+impl Reading {
+    /// The bars with the records that they come from; `position` gives the record of a rank.
+    pub fn diagram(&self, position: impl Fn(usize) -> u64) -> RipsDiagram {
+        let ends = |key: Key| {
+            let (old, young) = ends(key);
+            [position(old), position(young)]
+        };
+        let component = |(key, oldest): &(Key, usize)| RipsBar {
+            bar: Bar { birth: 0.0, death: length(*key) },
+            birth: [position(*oldest); 2],
+            death: Some(ends(*key)),
+        };
+        let mut components: Vec<RipsBar> = self.merges.iter().map(component).collect();
+        components.retain(|bar| bar.bar.death > 0.0);
+        components.push(RipsBar {
+            bar: Bar { birth: 0.0, death: f64::INFINITY },
+            birth: [position(0); 2],
+            death: None,
+        });
+        let mut loops: Vec<RipsBar> = Vec::with_capacity(self.births.len());
+        for (birth, death) in self.births.iter().zip(&self.deaths) {
+            let bar = Bar { birth: length(*birth), death: death.map_or(f64::INFINITY, length) };
+            if bar.birth < bar.death {
+                loops.push(RipsBar { bar, birth: ends(*birth), death: death.map(ends) });
+            }
+        }
+        loops.sort_unstable_by(|one, other| one.bar.order(&other.bar).then(one.birth.cmp(&other.birth)));
+        RipsDiagram { components, loops }
+    }
+}
+
+/// The ranks of an edge's older and younger end.
+#[inline(always)]
+pub(super) fn ends(key: Key) -> (usize, usize) {
+    ((key & 0x3FF) as usize, (key >> 10 & 0x3FF) as usize)
+}
+
+/// The length of an edge.
+fn length(key: Key) -> f64 {
+    f64::from(f32::from_bits((key >> 20) as u32))
+}
+
+#[inline(always)]
+fn key(lunes: &Lunes, a: usize, b: usize) -> Key {
+    let (x, y) = (lunes.ring.rank(a) as u64, lunes.ring.rank(b) as u64);
+    (lunes.length(a, b) as u64) << 20 | x.max(y) << 10 | x.min(y)
+}
+
+fn sort_marked(lunes: &Lunes, scratch: &mut Scratch) {
+    scratch.empty.clear();
+    scratch.many.clear();
+    lunes.marked(|a, b| {
+        let list = if lunes.code(a, b).is_empty() { &mut scratch.empty } else { &mut scratch.many };
+        list.push(key(lunes, a, b));
+    });
+    scratch.empty.sort_unstable();
+    scratch.many.sort_unstable();
+}
+
+/// Kruskal's algorithm over the edges with an empty lune; components are named by their oldest point.
+fn grow_tree(lunes: &mut Lunes, scratch: &mut Scratch, reading: &mut Reading) {
+    scratch.parents.clear();
+    scratch.parents.extend(0..lunes.ring.count as u16);
+    reading.merges.reserve(lunes.ring.count);
+    for key in &scratch.empty {
+        let (old, young) = ends(*key);
+        let pair = lunes.pair(lunes.ring.slot(old), lunes.ring.slot(young));
+        let (x, y) = (root(&mut scratch.parents, old), root(&mut scratch.parents, young));
+        if x == y {
+            lunes.renumber(pair, Code::opens(reading.births.len()));
+            reading.births.push(*key);
+        } else {
+            lunes.renumber(pair, Code::EMPTY);
+            scratch.parents[x.max(y)] = x.min(y) as u16;
+            reading.merges.push((*key, x.max(y)));
+        }
+    }
+}
+
+#[inline(always)]
+fn root(parents: &mut [u16], mut point: usize) -> usize {
+    while parents[point] as usize != point {
+        parents[point] = parents[parents[point] as usize];
+        point = parents[point] as usize;
+    }
+    point
+}
+
+fn close_loops<const W: usize, C: Chains>(
+    lunes: &Lunes,
+    scratch: &mut Scratch,
+    chains: &mut C,
+    reading: &mut Reading,
+    wanted: Option<usize>,
+) {
+    chains.clear(reading.births.len());
+    reading.deaths.resize(reading.births.len(), None);
+    let many = std::mem::take(&mut scratch.many);
+    let mut relations = Relations { lunes, scratch, chains, basis: vec![NONE; reading.births.len()] };
+    let (mut born, mut alive) = (0, 0);
+    for key in &many {
+        while born < reading.births.len() && reading.births[born] < *key {
+            (born, alive) = (born + 1, alive + 1);
+        }
+        let (old, young) = ends(*key);
+        let (a, b) = (lunes.ring.slot(old), lunes.ring.slot(young));
+        let code = lunes.code(a, b);
+        let mut relate = |point: usize| {
+            // When all loops so far are dead, every relation among them is known.
+            if alive > 0 && point != code.slot(0) {
+                if let Some(dies) = relations.add(a, b, code.slot(0), point) {
+                    reading.deaths[dies] = Some(*key);
+                    alive -= 1;
+                }
+            }
+        };
+        match code.named() {
+            0 => lunes.components::<W>(a, b, relate),
+            named => (1..named).for_each(|place| relate(code.slot(place))),
+        }
+    }
+    if let Some(wanted) = wanted
+        && relations.basis[wanted] != NONE
+    {
+        reading.sum = relations.chains.members(relations.basis[wanted] as usize);
+    }
+    scratch.many = many;
+}
+
+/// The relations found so far.
+struct Relations<'a, C> {
+    lunes: &'a Lunes,
+    scratch: &'a mut Scratch,
+    chains: &'a mut C,
+    /// By loop: the reduced relation whose youngest loop it is.
+    basis: Vec<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl<C: Chains> Relations<'_, C> {
+    /// The loop that dies because `a - one - b` and `a - other - b` are homologous.
+    fn add(&mut self, a: usize, b: usize, one: usize, other: usize) -> Option<usize> {
+        for (x, y) in [(a, one), (one, b), (a, other), (other, b)] {
+            self.remember(x, y);
+        }
+        let sum = self.chains.push();
+        for (x, y) in [(a, one), (one, b), (a, other), (other, b)] {
+            self.include(sum, x, y);
+        }
+        while let Some(youngest) = self.chains.last(sum) {
+            match self.basis[youngest] {
+                NONE => {
+                    self.basis[youngest] = sum as u32;
+                    return Some(youngest);
+                }
+                known => self.chains.add(sum, known as usize),
+            }
+        }
+        self.chains.pop();
+        None
+    }
+
+    /// Adds `phi(xy)`, which is remembered or needs no memory.
+    #[inline(always)]
+    fn include(&mut self, sum: usize, x: usize, y: usize) {
+        let pair = self.lunes.pair(x, y);
+        match self.lunes.code_of(pair).way() {
+            Way::Tree => {}
+            Way::Loop(number) => self.chains.flip(sum, number),
+            Way::Through(_) => self.chains.add(sum, self.scratch.memo[pair] as usize - 1),
+        }
+    }
+
+    /// Computes `phi(xy)` and what it needs, without recursion: edges grow shorter, but there may be many of them.
+    fn remember(&mut self, x: usize, y: usize) {
+        let side = self.lunes.ring.side;
+        self.visit(x, y);
+        while let Some(pair) = self.scratch.stack.last().copied() {
+            let (a, b) = (pair as usize / side, pair as usize % side);
+            let c = self.lunes.code_of(pair as usize).slot(0);
+            let waiting = self.scratch.stack.len();
+            self.visit(a, c);
+            self.visit(c, b);
+            if self.scratch.stack.len() > waiting {
+                continue;
+            }
+            self.scratch.stack.pop();
+            if self.scratch.memo[pair as usize] == 0 {
+                let sum = self.chains.push();
+                self.include(sum, a, c);
+                self.include(sum, c, b);
+                self.scratch.memo[pair as usize] = sum as u32 + 1;
+                self.scratch.remembered.push(pair);
+            }
+        }
+    }
+
+    /// Puts a pair on the stack if its `phi` must be computed first.
+    #[inline(always)]
+    fn visit(&mut self, a: usize, b: usize) {
+        let pair = self.lunes.pair(a, b);
+        if self.scratch.memo[pair] == 0 && !self.lunes.code_of(pair).is_empty() {
+            self.scratch.stack.push(pair as u32);
+        }
+    }
+}
+
+/// Sets of loops, added over F2. A chain is named by a number.
+trait Chains {
+    /// No chains, over so many loops.
+    fn clear(&mut self, loops: usize);
+    /// A new chain, 0.
+    fn push(&mut self) -> usize;
+    /// Forgets the newest chain.
+    fn pop(&mut self);
+    fn flip(&mut self, chain: usize, number: usize);
+    fn add(&mut self, chain: usize, other: usize);
+    /// The youngest loop of a chain.
+    fn last(&self, chain: usize) -> Option<usize>;
+    fn members(&self, chain: usize) -> Vec<usize>;
+}
+
+/// Up to so many loops, a chain is a bitset: a few words in all windows but the strangest.
+const DENSE_MAX: usize = 1024;
+
+#[derive(Clone, Debug, Default)]
+struct Dense {
+    words: usize,
+    bits: Vec<u64>,
+}
+
+impl Chains for Dense {
+    fn clear(&mut self, loops: usize) {
+        self.words = loops.div_ceil(64).max(1);
+        self.bits.clear();
+    }
+
+    #[inline(always)]
+    fn push(&mut self) -> usize {
+        self.bits.resize(self.bits.len() + self.words, 0);
+        self.bits.len() / self.words - 1
+    }
+
+    fn pop(&mut self) {
+        self.bits.truncate(self.bits.len() - self.words);
+    }
+
+    #[inline(always)]
+    fn flip(&mut self, chain: usize, number: usize) {
+        self.bits[chain * self.words + number / 64] ^= 1 << (number % 64);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, chain: usize, other: usize) {
+        // Relations are added to newer chains only: bases to sums, the parts of a path to the path.
+        let (before, from) = self.bits.split_at_mut(chain * self.words);
+        for (into, word) in from.iter_mut().zip(&before[other * self.words..][..self.words]) {
+            *into ^= word;
+        }
+    }
+
+    #[inline(always)]
+    fn last(&self, chain: usize) -> Option<usize> {
+        let words = &self.bits[chain * self.words..][..self.words];
+        let word = words.iter().rposition(|word| *word != 0)?;
+        Some(64 * word + 63 - words[word].leading_zeros() as usize)
+    }
+
+    fn members(&self, chain: usize) -> Vec<usize> {
+        let words = &self.bits[chain * self.words..][..self.words];
+        (0..64 * self.words).filter(|number| words[number / 64] >> (number % 64) & 1 == 1).collect()
+    }
+}
+
+/// Ascending lists: for clouds that open thousands of loops at once, as two groups do whose points are nearer to all
+/// of the other group than to each other.
+#[derive(Clone, Debug, Default)]
+struct Sparse {
+    chains: Vec<Vec<u32>>,
+    spare: Vec<u32>,
+}
+
+impl Chains for Sparse {
+    fn clear(&mut self, _: usize) {
+        self.chains.clear();
+    }
+
+    fn push(&mut self) -> usize {
+        self.chains.push(Vec::new());
+        self.chains.len() - 1
+    }
+
+    fn pop(&mut self) {
+        self.chains.pop();
+    }
+
+    fn flip(&mut self, chain: usize, number: usize) {
+        let members = &mut self.chains[chain];
+        match members.binary_search(&(number as u32)) {
+            Ok(place) => drop(members.remove(place)),
+            Err(place) => members.insert(place, number as u32),
+        }
+    }
+
+    fn add(&mut self, chain: usize, other: usize) {
+        let (one, two) = (&self.chains[chain], &self.chains[other]);
+        let (mut i, mut j) = (0, 0);
+        self.spare.clear();
+        while i < one.len() && j < two.len() {
+            let (x, y) = (one[i], two[j]);
+            if x != y {
+                self.spare.push(x.min(y));
+            }
+            i += usize::from(x <= y);
+            j += usize::from(y <= x);
+        }
+        self.spare.extend_from_slice(&one[i..]);
+        self.spare.extend_from_slice(&two[j..]);
+        self.chains[chain].clone_from(&self.spare);
+    }
+
+    fn last(&self, chain: usize) -> Option<usize> {
+        self.chains[chain].last().map(|number| *number as usize)
+    }
+
+    fn members(&self, chain: usize) -> Vec<usize> {
+        self.chains[chain].iter().map(|number| *number as usize).collect()
+    }
+}

@@ -1,0 +1,69 @@
+//! A series as a cloud of points: the delay embedding.
+//!
+//! The point of sample `t` is `(x[t - (d-1) tau], ..., x[t - tau], x[t])`. By Takens' theorem (1981) such points trace
+//! the attractor of the system that made the series, up to a smooth change of coordinates: a period becomes a loop,
+//! which is what H1 sees (Perea, Harer: Sliding windows and persistence, Found. Comput. Math. 2015).
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+/// Makes points of a series, one a sample, once enough samples have come.
+///
+/// ```
+/// use eagre::topology::rips::DelayEmbedding;
+/// let mut embedding = DelayEmbedding::new(3, 2);
+/// let points: Vec<Vec<f64>> = (0..6).filter_map(|t| embedding.push(f64::from(t)).map(<[f64]>::to_vec)).collect();
+/// assert_eq!(points, [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DelayEmbedding {
+    delay: usize,
+    /// The last `(dimension - 1) * delay + 1` samples, oldest first.
+    samples: VecDeque<f64>,
+    point: Vec<f64>,
+}
+
+impl DelayEmbedding {
+    /// Points of `dimension` samples that lie `delay` samples apart; both are at least 1.
+    pub fn new(dimension: usize, delay: usize) -> DelayEmbedding {
+        DelayEmbedding { delay: delay.max(1), samples: VecDeque::new(), point: vec![0.0; dimension.max(1)] }
+    }
+
+    /// The point that ends in `sample`, once `(dimension - 1) * delay` samples have come before. O(dimension).
+    pub fn push(&mut self, sample: f64) -> Option<&[f64]> {
+        let span = (self.point.len() - 1) * self.delay + 1;
+        if self.samples.len() == span {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+        if self.samples.len() < span {
+            return None;
+        }
+        for (coordinate, sample) in self.point.iter_mut().zip(self.samples.iter().step_by(self.delay)) {
+            *coordinate = *sample;
+        }
+        Some(&self.point)
+    }
+
+    /// Forgets all samples: after a gap in the series no point should reach across it.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_not_bridged() {
+        let mut embedding = DelayEmbedding::new(2, 1);
+        assert_eq!(embedding.push(1.0), None);
+        assert_eq!(embedding.push(2.0), Some([1.0, 2.0].as_slice()));
+        embedding.clear();
+        assert_eq!(embedding.push(3.0), None);
+        assert_eq!(embedding.push(4.0), Some([3.0, 4.0].as_slice()));
+        assert_eq!(DelayEmbedding::new(0, 0).push(5.0), Some([5.0].as_slice()));
+    }
+}
