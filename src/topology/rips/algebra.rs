@@ -183,11 +183,14 @@ fn close_loops<const W: usize, C: Chains>(
         while born < reading.births.len() && reading.births[born] < *key {
             (born, alive) = (born + 1, alive + 1);
         }
+        // When all loops so far are dead, every relation among them is known.
+        if alive == 0 {
+            continue;
+        }
         let (old, young) = ends(*key);
         let (a, b) = (lunes.ring.slot(old), lunes.ring.slot(young));
         let code = lunes.code(a, b);
         let mut relate = |point: usize| {
-            // When all loops so far are dead, every relation among them is known.
             if alive > 0
                 && point != code.slot(0)
                 && let Some(dies) = relations.add(a, b, code.slot(0), point)

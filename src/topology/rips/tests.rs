@@ -501,8 +501,12 @@ fn deeds() -> impl proptest::strategy::Strategy<Value = Vec<Deed>> {
     prop::collection::vec(deed, 0..120)
 }
 
+fn few_cases() -> proptest::prelude::ProptestConfig {
+    proptest::prelude::ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() }
+}
+
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(few_cases())]
     #[test]
     fn whatever_is_done_steps_equal_sweeps(deeds in deeds(), metric in 0..5_usize) {
         let mut workspace = Workspace::default();
