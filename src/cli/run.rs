@@ -3,7 +3,7 @@
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
 use super::{FAILED, WRONG, doctor, plan, show};
-use crate::engine::{self, Job, Standing, Status, wall};
+use crate::engine::{self, Job, Spent, Standing, Status, wall};
 use crate::job::Plan;
 use crate::registry::Registry;
 use crate::sinks::stdout;
@@ -95,8 +95,7 @@ fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
         }
         due
     };
-    while !job.is_finished() {
-        std::thread::sleep(LOOK_EVERY);
+    while !job.ends_within(LOOK_EVERY) {
         if arguments.doctor && due(&mut told, DOCTOR_EVERY) {
             eprint!("{}", doctor::report(job.plan(), &job.status()));
         }
@@ -140,7 +139,7 @@ impl Troubles {
 /// Everything that is counted, as one JSON object.
 fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
     let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, total))| {
-        json!({ "name": p.name, "records": s.records, "rejected": s.rejected, "late": s.late, "queue": s.queue,
+        json!({ "name": p.name, "records": s.records, "rejected": s.rejected, "late": s.late, "queue": s.queue, "queue_most": s.queue_most,
             "progress": s.progress, "total": total, "busy_ns": s.busy_ns, "trouble": s.trouble })
     });
     let steps = plan.steps.iter().zip(&status.steps).map(|(p, s)| {
@@ -148,7 +147,8 @@ fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
             "late": s.late, "waiting": s.waiting, "keys": s.keys, "busy_ns": s.busy_ns, "watermark": show::watermark(s.watermark), "epoch": s.epoch })
     });
     let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| {
-        json!({ "name": p.name, "kind": p.kind, "records": s.records, "queue": s.queue, "busy_ns": s.busy_ns, "trouble": s.trouble })
+        json!({ "name": p.name, "kind": p.kind, "records": s.records, "queue": s.queue, "queue_most": s.queue_most,
+            "busy_ns": s.busy_ns, "trouble": s.trouble })
     });
     let partitions = status.partitions.iter().map(|(origin, s)| {
         json!({ "origin": origin, "name": s.name, "watermark": show::watermark(s.watermark), "offset": s.sequence,
@@ -156,7 +156,15 @@ fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
     });
     json!({ "job": plan.name, "elapsed_s": status.elapsed.as_secs_f64(),
         "partitions": partitions.collect::<Vec<_>>(), "sources": sources.collect::<Vec<_>>(),
-        "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "oldest": doctor::sentence(status) })
+        "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "cpu_ns": spent(&status.spent),
+        "oldest": doctor::sentence(status) })
+}
+
+/// Processor time of every thread, in nanoseconds: with `else` they add up to `process`.
+fn spent(spent: &Spent) -> serde_json::Value {
+    let nanos = |times: &[Duration]| times.iter().map(|time| time.as_nanos() as u64).collect::<Vec<_>>();
+    json!({ "process": spent.process.as_nanos() as u64, "read": nanos(&spent.read), "decode": nanos(&spent.decode),
+        "work": nanos(&spent.work), "write": nanos(&spent.write), "else": spent.rest().as_nanos() as u64 })
 }
 
 /// What the job did, when it is over.
@@ -180,7 +188,8 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
         why(&counts.why);
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
-        let busy = show::duration(Duration::from_nanos(counts.busy_ns.iter().sum()));
+        let busy = counts.busy_ns.iter().map(|busy| show::duration(Duration::from_nanos(*busy)));
+        let busy = busy.collect::<Vec<_>>().join(" + ");
         let did = format!("in, {} out, busy {busy},", show::grouped(counts.out));
         line(&step.name, &did, counts.records, &[("late", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
@@ -194,7 +203,29 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             eprintln!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
         }
     }
+    shares(&status.spent);
+    queues(plan, status);
     advice(plan, status);
+}
+
+/// How many batches ever waited, by who was waited for: behind a source its worker, before a sink its writer.
+fn queues(plan: &Plan, status: &Status) {
+    let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, _))| (&p.name, s.queue_most));
+    let sinks = plan.sinks.iter().zip(&status.sinks).filter(|(p, _)| !p.implicit).map(|(p, s)| (&p.name, s.queue_most));
+    let all = sources.chain(sinks).map(|(name, most)| format!("{name} {most}")).collect::<Vec<_>>();
+    eprintln!("  {:<18} {:>12} batches that waited: {}", "", "the most", all.join(", "));
+}
+
+/// Who has had the processors; what is left over is planning, timely's own threads and those of clients.
+fn shares(spent: &Spent) {
+    let of = |times: &[Duration]| times.iter().sum::<Duration>();
+    let parts = [("reading", of(&spent.read)), ("decoding", of(&spent.decode)), ("working", of(&spent.work))];
+    let parts = parts.into_iter().chain([("writing", of(&spent.write)), ("all else", spent.rest())]);
+    let share = |time: Duration| (time.as_secs_f64() / spent.process.as_secs_f64() * 100.0).round();
+    let parts = parts.map(|(what, time)| format!("{what} {} %", share(time))).collect::<Vec<_>>();
+    if !spent.process.is_zero() {
+        eprintln!("  {:<18} {:>12} of processors: {}", "", show::duration(spent.process), parts.join(", "));
+    }
 }
 
 /// The first rejection says most.

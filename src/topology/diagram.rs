@@ -2,7 +2,7 @@
 //!
 //! A bar is a feature (a component, a loop) that is born at one value of the filtration and dies at another. A diagram
 //! is a multiset of bars; here it is kept in one canonical order, so that equal diagrams are equal to the bit however
-//! they came about. Bars of no length are not in it.
+//! they came about. Bars of no length are not in it, nor are bars with a NaN; minus zero is zero.
 
 use std::cmp::Ordering;
 
@@ -33,9 +33,14 @@ impl Bar {
 pub struct Diagram(Vec<Bar>);
 
 impl Diagram {
-    /// The diagram of these bars; those of no length are left out. O(n log n).
+    /// The diagram of these bars; those of no length are left out, and those with a NaN. O(n log n).
     pub fn new(bars: impl IntoIterator<Item = Bar>) -> Diagram {
-        let mut bars: Vec<Bar> = bars.into_iter().filter(|bar| bar.birth != bar.death).collect();
+        let mut bars: Vec<Bar> = bars
+            .into_iter()
+            .filter(|bar| bar.birth.partial_cmp(&bar.death).is_some_and(Ordering::is_ne))
+            // Adding zero turns minus zero into zero and leaves every other number alone.
+            .map(|bar| Bar { birth: bar.birth + 0.0, death: bar.death + 0.0 })
+            .collect();
         bars.sort_unstable_by(Bar::order);
         Diagram(bars)
     }
@@ -58,5 +63,14 @@ mod tests {
         assert_eq!(one, other);
         assert_eq!(one.bars()[1], bar(1.0, 2.0));
         assert_eq!(one.bars()[2].persistence(), 2.0);
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_bar_and_zero_has_one_sign() {
+        let bar = |birth, death| Bar { birth, death };
+        let diagram =
+            Diagram::new([bar(f64::NAN, 1.0), bar(1.0, f64::NAN), bar(0.0, -0.0), bar(-0.0, 2.0), bar(0.0, 1.0)]);
+        assert_eq!(diagram.bars(), [bar(0.0, 1.0), bar(0.0, 2.0)]);
+        assert!(diagram.bars().iter().all(|bar| bar.birth.is_sign_positive()));
     }
 }

@@ -1,8 +1,9 @@
 //! What the readers of files give, however the bytes come, and what they say of files that are broken.
 
 use super::*;
+use crate::formats::only_bad;
 use crate::formats::table::text_of;
-use crate::source::Read;
+use crate::source::{Bench, Read};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
@@ -87,6 +88,12 @@ fn text(feed: &FileFeed, read: Read) -> Option<String> {
     let rows = match read {
         Read::Frames(frames) => feed.decoder().expect("a decoder")().decode(&frames),
         Read::Rows(rows) => rows,
+        Read::Errand(errand) => {
+            let mut bench = Bench { decoder: feed.decoder().map(|make| make()), ..Bench::default() };
+            let (wanted, mut text) = (&feed.settings.wanted, String::new());
+            let done = errand(&mut bench, &mut |rows| text += &text_of(wanted, rows));
+            return Some(text + &done.err().map_or(String::new(), |bad| text_of(wanted, only_bad(wanted, bad))));
+        }
         Read::Idle(_) | Read::End => return None,
     };
     Some(text_of(&feed.settings.wanted, rows))
@@ -275,6 +282,28 @@ fn files_come_in_order_of_name() {
             && text.contains("`a10.json`"),
         "{text}"
     );
+}
+
+#[test]
+fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
+    let case = Case::new(JSON).with("a.jsonl", "{\"t\":1,\"s\":\"a\"}\n".repeat(100).as_bytes());
+    let feed = case.feed("'@/a.jsonl'", 64);
+    let partition = feed.partitions().expect("partitions").remove(0);
+    let mut reader = open(&feed, &partition, None);
+    let errand = loop {
+        match reader.read(1).expect("a read") {
+            Read::Errand(errand) => break errand,
+            Read::Frames(_) => {}
+            _ => panic!("the middle of a file is read by errands"),
+        }
+    };
+    fs::OpenOptions::new().write(true).open(&partition).expect("a file").set_len(50).expect("a shorter file");
+    let mut bench = Bench { decoder: feed.decoder().map(|make| make()), ..Bench::default() };
+    let bad = errand(&mut bench, &mut |_| panic!("what was cut cannot be decoded")).expect_err("a reason");
+    assert!(bad.reason.ends_with(&format!("nothing behind byte {} was read", bad.sequence)), "{}", bad.reason);
+    assert!(bad.sequence > 0 && bad.sequence <= 64, "behind what was given before");
+    reader.end();
+    assert!(matches!(reader.read(1), Ok(Read::End)) && reader::is_broken(Some(reader.position())));
 }
 
 #[test]

@@ -1,0 +1,254 @@
+//! Numbers that sum a diagram up, kept as its pairs come and go.
+//!
+//! **The same bits whatever the history.** Persistence is one rounded subtraction, a function of the pair alone. Counts
+//! are integers and sums are exact ([`super::super::exact`]), so a pair that leaves takes out precisely what it brought
+//! in. A statistic is therefore a function of the diagram of the window: not of the path that led there, of where the
+//! window began, of a restart, or of the structure (window or tree) that was asked.
+//!
+//! A pair of infinite length (the component that never dies, one bounded by an infinite value) is counted apart and is
+//! in no sum.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::exact::ExactSum;
+use super::pair::{Changes, Pair};
+use crate::stats::elementary::ln;
+
+/// What a diagram amounts to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How many pairs of finite length there are.
+    pub count: u64,
+    /// How many pairs of infinite length there are.
+    pub infinite: u64,
+    /// Total persistence: the sum of the finite lengths.
+    pub total: f64,
+    /// The sum of the finite lengths to a power, 2 unless told otherwise.
+    pub power_total: f64,
+    /// The greatest finite length; 0 where there is none.
+    pub longest: f64,
+    /// Persistent entropy (Atienza, Gonzalez-Diaz, Rucco 2019): that of the finite lengths as shares of their total, in
+    /// nats. 0 where there is none.
+    pub entropy: f64,
+}
+
+/// The sums over finite lengths.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Totals {
+    power: u32,
+    count: u64,
+    infinite: u64,
+    total: ExactSum,
+    power_total: ExactSum,
+    /// Sum of `p ln p`: the entropy is `ln S - (sum of p ln p) / S` with `S` the total.
+    weighted: ExactSum,
+}
+
+impl Totals {
+    /// No pairs yet. `power` is that of [`Summary::power_total`].
+    pub(super) fn new(power: u32) -> Totals {
+        let none = ExactSum::default;
+        Totals { power, count: 0, infinite: 0, total: none(), power_total: none(), weighted: none() }
+    }
+
+    /// Adds a length above 0.
+    #[inline(always)]
+    pub(super) fn add(&mut self, length: f64) {
+        if length == f64::INFINITY {
+            self.infinite += 1;
+            return;
+        }
+        self.count += 1;
+        self.total.add(length);
+        self.power_total.add(raised(length, self.power));
+        self.weighted.add(length * ln(length));
+    }
+
+    /// Takes out a length that is in.
+    #[inline(always)]
+    fn subtract(&mut self, length: f64) {
+        if length == f64::INFINITY {
+            self.infinite -= 1;
+            return;
+        }
+        self.count -= 1;
+        self.total.subtract(length);
+        self.power_total.subtract(raised(length, self.power));
+        self.weighted.subtract(length * ln(length));
+    }
+
+    /// Forgets all lengths.
+    pub(super) fn clear(&mut self) {
+        (self.count, self.infinite) = (0, 0);
+        self.total.clear();
+        self.power_total.clear();
+        self.weighted.clear();
+    }
+
+    /// Adds the lengths of another.
+    pub(super) fn merge(&mut self, other: &Totals) {
+        self.count += other.count;
+        self.infinite += other.infinite;
+        self.total.merge(&other.total);
+        self.power_total.merge(&other.power_total);
+        self.weighted.merge(&other.weighted);
+    }
+
+    /// With the greatest length, which no sum can tell.
+    #[inline]
+    pub(super) fn summary(&self, longest: f64) -> Summary {
+        let total = self.total.value();
+        let entropy = if self.count == 0 { 0.0 } else { ln(total) - self.weighted.value() / total };
+        let (count, infinite, power_total) = (self.count, self.infinite, self.power_total.value());
+        // One bar of any length has no entropy; rounding must not make it negative.
+        Summary { count, infinite, total, power_total, longest, entropy: if count <= 1 { 0.0 } else { entropy } }
+    }
+
+    /// Bytes that it holds beside its own struct.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.total.heap_bytes() + self.power_total.heap_bytes() + self.weighted.heap_bytes()
+    }
+}
+
+/// `x` times itself, `power` times over; 1 for the power 0.
+#[inline(always)]
+fn raised(x: f64, power: u32) -> f64 {
+    if power == 2 {
+        return x * x;
+    }
+    // By squaring: a few roundings, always the same ones.
+    let (mut result, mut square, mut left) = (1.0, x, power);
+    while left > 0 {
+        if left & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        left >>= 1;
+    }
+    result
+}
+
+/// How many pairs are alive at each level of a grid.
+///
+/// A pair is alive at `t` if `birth <= t < death`; for a superlevel pair, if `birth >= t > death`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BettiCurve {
+    levels: Vec<f64>,
+    /// By how much the curve rises at each level.
+    steps: Vec<i64>,
+}
+
+impl BettiCurve {
+    /// A curve over these levels, which are put in order; NaN is left out.
+    pub fn new(levels: &[f64]) -> BettiCurve {
+        let mut levels: Vec<f64> = levels.iter().copied().filter(|level| !level.is_nan()).collect();
+        levels.sort_unstable_by(f64::total_cmp);
+        levels.dedup();
+        BettiCurve { steps: vec![0; levels.len() + 1], levels }
+    }
+
+    /// The levels, in order.
+    pub fn levels(&self) -> &[f64] {
+        &self.levels
+    }
+
+    /// How many pairs are alive at each. O(levels).
+    pub fn values(&self) -> impl Iterator<Item = i64> {
+        self.steps[..self.levels.len()].iter().scan(0, |alive, step| {
+            *alive += step;
+            Some(*alive)
+        })
+    }
+
+    /// O(log levels).
+    fn change(&mut self, pair: Pair, by: i64) {
+        let (from, to) = if pair.birth < pair.death {
+            (self.levels.partition_point(|t| *t < pair.birth), self.levels.partition_point(|t| *t < pair.death))
+        } else {
+            (self.levels.partition_point(|t| *t <= pair.death), self.levels.partition_point(|t| *t <= pair.birth))
+        };
+        self.steps[from] += by;
+        self.steps[to] -= by;
+    }
+}
+
+/// The statistics of a diagram that changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Statistics {
+    totals: Totals,
+    betti: Option<BettiCurve>,
+}
+
+impl Statistics {
+    /// Of the empty diagram. `power` is that of [`Summary::power_total`].
+    pub fn new(power: u32, betti: Option<BettiCurve>) -> Statistics {
+        Statistics { totals: Totals::new(power), betti }
+    }
+
+    /// What the diagram amounts to; `longest` is the greatest finite length, which only the window knows
+    /// ([`super::window::Window::longest`]). O(1).
+    #[inline]
+    pub fn summary(&self, longest: f64) -> Summary {
+        self.totals.summary(longest)
+    }
+
+    /// The Betti curve, if it was asked for.
+    pub fn betti(&self) -> Option<&BettiCurve> {
+        self.betti.as_ref()
+    }
+
+    /// Bytes that it holds beside its own struct.
+    pub fn heap_bytes(&self) -> usize {
+        let betti = self.betti.as_ref().map_or(0, |curve| 8 * (curve.levels.capacity() + curve.steps.capacity()));
+        self.totals.heap_bytes() + betti
+    }
+}
+
+impl Changes for Statistics {
+    #[inline(always)]
+    fn enter(&mut self, pair: Pair) {
+        self.totals.add(pair.persistence());
+        if let Some(betti) = &mut self.betti {
+            betti.change(pair, 1);
+        }
+    }
+
+    #[inline(always)]
+    fn leave(&mut self, pair: Pair) {
+        self.totals.subtract(pair.persistence());
+        if let Some(betti) = &mut self.betti {
+            betti.change(pair, -1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers() {
+        for (x, power, expected) in [(3.0, 0, 1.0), (3.0, 1, 3.0), (3.0, 2, 9.0), (-2.0, 3, -8.0), (2.0, 10, 1024.0)] {
+            assert_eq!(raised(x, power), expected);
+        }
+    }
+
+    #[test]
+    fn of_a_few_pairs() {
+        let pair = |birth, death| Pair { birth, death, born: 0, died: None };
+        let mut statistics = Statistics::new(2, Some(BettiCurve::new(&[2.0, 0.0, 1.0, f64::NAN, 1.0])));
+        assert_eq!(statistics.summary(0.0), Summary::default());
+        statistics.enter(pair(0.0, 1.0));
+        statistics.enter(pair(0.5, f64::INFINITY));
+        assert_eq!(statistics.summary(1.0).entropy, 0.0);
+        statistics.enter(pair(1.0, 2.0));
+        statistics.enter(pair(2.0, 1.5));
+        statistics.leave(pair(2.0, 1.5));
+        let summary = statistics.summary(1.0);
+        assert_eq!((summary.count, summary.infinite, summary.total, summary.power_total), (2, 1, 2.0, 2.0));
+        assert!((summary.entropy - std::f64::consts::LN_2).abs() < 1e-15);
+        assert_eq!(statistics.betti().unwrap().values().collect::<Vec<_>>(), [1, 2, 1]);
+        statistics.enter(pair(1.0, 0.0));
+        assert_eq!(statistics.betti().unwrap().values().collect::<Vec<_>>(), [1, 3, 1]);
+    }
+}
