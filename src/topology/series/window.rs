@@ -12,10 +12,11 @@
 //! last step evicts the oldest value ([`super::front`]). When the front is used up, the seam moves to the right end and
 //! a new front is built: not from single values, but from the residues of finished blocks ([`super::blocks`]).
 //!
-//! **Cost.** Amortised O(1) for a value that enters or leaves, and for each pair that changes; the summary is O(1). The
-//! worst single step is O(r n / L + r L / B + B) for small blocks of B = 256 and large ones of L = 8192 values, where r is
-//! the length of a residue: about ten to twenty points in walks and in noise, and O(n) only for an oscillation that
-//! grows or decays all along the window. Memory is 8 bytes a value and 16 bytes a point of each block's residue.
+//! **Cost.** Amortised O(1) for a value that enters or leaves, and for each pair that changes; the summary is O(1).
+//! The worst single step is O(r n / L + r L / B + B) for small blocks of B = 256 and large ones of L = 8192 values,
+//! where r is the length of a residue: about ten to twenty points in walks and in noise, and O(n) only for an
+//! oscillation that grows or decays all along the window. Memory is 8 bytes a value and 16 bytes a point of each
+//! block's residue.
 //!
 //! **Exact.** The diagram is that of the values in the window and of nothing else, and [`Window::pairs`] computes it
 //! from them alone. Stored state is just the values: what is rebuilt from them answers with the same bits.
@@ -45,9 +46,9 @@ const SPANS: [u64; 2] = [256, 8192];
 /// }
 /// window.evict(&mut changes);
 /// assert_eq!(changes, [
-///     (false, Pair { birth: 0.0, death: f64::INFINITY, born: 0, died: None }),
 ///     (false, Pair { birth: 1.0, death: 3.0, born: 2, died: Some(1) }),
 ///     (true, Pair { birth: 1.0, death: f64::INFINITY, born: 2, died: None }),
+///     (false, Pair { birth: 0.0, death: f64::INFINITY, born: 0, died: None }),
 /// ]);
 /// ```
 #[derive(Clone, Debug)]
@@ -221,7 +222,8 @@ impl Window {
         }
     }
 
-    /// Builds the front from `end` leftwards to the oldest value, in steps as large as fit, but no larger than `largest`.
+    /// Builds the front from `end` leftwards to the oldest value, in steps as large as fit, but no larger than
+    /// `largest`.
     fn build(&mut self, mut end: u64, largest: u64) {
         let [small, large] = self.blocks.spans();
         let fits = |span: u64, end: u64| span <= largest && end.is_multiple_of(span) && end - self.head >= span;
