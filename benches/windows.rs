@@ -1,10 +1,11 @@
-//! J1 through the whole program, beside the floor in the same run.
+//! The jobs of the comparison with other engines through the whole program, beside floors and peers in the same run.
 //!
-//! `cargo bench --bench windows [-- --events 5000000 --rounds 5 --record FILE]` writes the events of W1 once
-//! (support/w1.rs), then in every round runs, one after another so that a slow moment of the machine falls on all: the
-//! floor programs (support/floor.rs, started as processes of their own), and `eagre run benches/support/j1.toml`, each
-//! with one worker on the one file and with two on the two part files. It prints medians, and fails when an answer
-//! differs: rows, keys and counts must be equal, floats to 1e-9 of their size.
+//! `windows [CASE...] [--events 5000000] [--rounds 5] [--data FOLDER] [--peers PYTHON] [--record FILE]`, which
+//! `scripts/bench` starts. A case (support/cases.rs) is a job over events of W1 (support/w1.rs), which are made once.
+//! In every round one program after another does it, each a process of its own, so that a slow moment of the machine
+//! falls on all: `eagre run` of a job in support/, the floor programs (support/floor.rs), and the peers (peers/) whose
+//! packages `PYTHON` has. Then their answers are compared (support/answers.rs); a case whose answers differ is told and
+//! not recorded, the others go on, and the end is an error.
 //!
 //! *net* is without start-up: the same with 1,000 events is taken off. CPU is of all threads of the process; the
 //! engine's one worker has a reader and a decoding pool beside it, so compare CPU, not wall, with the one thread of the
@@ -15,213 +16,262 @@
     reason = "a benchmark reads the clock; nothing here reaches an output of the engine"
 )]
 
+#[path = "support/answers.rs"]
+mod answers;
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/child.rs"]
 mod child;
 #[path = "support/floor.rs"]
 mod floor;
+#[path = "support/read.rs"]
+mod read;
+#[path = "support/record.rs"]
+mod record;
 #[path = "support/w1.rs"]
 mod w1;
 
-use child::{Usage, measure};
-use floor::Parser;
-use serde_json::{Value, json};
+use cases::{CASES, Case, PEERS, Peer, Program};
+use child::measure;
+use record::{CaseRecord, Measured, Record};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 /// Events of the run that is nothing but start-up.
 const FEW: u64 = 1_000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// What is measured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Program {
-    Hand,
-    Serde,
-    Eagre,
-}
-
-const PROGRAMS: [(Program, &str); 3] =
-    [(Program::Hand, "floor:hand"), (Program::Serde, "floor:serde_json"), (Program::Eagre, "eagre")];
-
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [floor, parser, output, inputs @ ..] = &arguments[..]
-        && floor == "floor"
-    {
-        let parser = if parser == "hand" { Parser::Hand } else { Parser::Serde };
-        let inputs: Vec<PathBuf> = inputs.iter().map(PathBuf::from).collect();
-        return Ok(floor::run(parser, Path::new(output), &inputs)?);
+    match &arguments[..] {
+        [floor, job, name, output, inputs @ ..] if floor == "floor" => {
+            let parser = cases::parser(name).ok_or("a floor program")?;
+            let inputs: Vec<PathBuf> = inputs.iter().map(PathBuf::from).collect();
+            Ok(floor::run(job, parser, Path::new(output), &inputs)?)
+        }
+        [compare, rows, outputs @ ..] if compare == "compare" => {
+            let outputs: Vec<PathBuf> = outputs.iter().map(PathBuf::from).collect();
+            Ok(fs::write(rows, answers::compare(&outputs)?.to_string())?)
+        }
+        [verb, name, events, folder] if verb == "make" => {
+            let case = CASES.iter().find(|case| case.name == name).ok_or("a case")?;
+            make(case, events.parse()?, Path::new(folder))
+        }
+        [list] if list == "--list" => {
+            CASES.iter().for_each(|case| println!("{:<14} {}", case.name, case.about));
+            Ok(())
+        }
+        _ => all(&Settings::read(&arguments)?),
     }
-    if let [compare, one, other] = &arguments[..]
-        && compare == "compare"
-    {
-        return answers(Path::new(one), Path::new(other));
-    }
-    let option = |name: &str| arguments.iter().skip_while(|a| *a != name).nth(1);
-    let events = option("--events").map_or(Ok(1_000_000), |text| text.parse())?;
-    let rounds = option("--rounds").map_or(Ok(5), |text| text.parse())?;
-    let measured = run(events, rounds)?;
-    print(events, rounds, &measured);
-    if let Some(path) = option("--record") {
-        fs::write(path, serde_json::to_string_pretty(&record(events, rounds, &measured))? + "\n")?;
-    }
-    Ok(())
 }
 
-/// Every run of a program with so many workers.
-#[derive(Default)]
-struct Runs {
-    full: Vec<Usage>,
-    few: Vec<Usage>,
+/// What is asked for.
+struct Settings {
+    cases: Vec<Case>,
+    events: u64,
+    rounds: usize,
+    data: PathBuf,
+    python: PathBuf,
+    /// The versions of the peers that are there.
+    peers: BTreeMap<Peer, String>,
+    record: Option<PathBuf>,
 }
 
-type Measured = BTreeMap<(usize, Program), Runs>;
+impl Settings {
+    fn read(arguments: &[String]) -> Outcome<Settings> {
+        let mut names = Vec::new();
+        let mut options: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.strip_prefix("--") {
+                Some(option) => options.insert(option, arguments.next().ok_or(format!("a value for --{option}"))?),
+                None => {
+                    names.push(argument.as_str());
+                    None
+                }
+            };
+        }
+        if let Some(unknown) = names.iter().find(|name| !CASES.iter().any(|case| case.is_meant(name))) {
+            return Err(format!("no case `{unknown}`; `--list` shows them").into());
+        }
+        let names = if names.is_empty() { vec!["j1"] } else { names };
+        let data = options.get("data").map(PathBuf::from);
+        let data = data.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../bench-data"));
+        // Absolute, because Bytewax runs in another folder; without following links, or a venv would be none.
+        let python = options.get("peers").map(std::path::absolute).transpose()?.unwrap_or_default();
+        Ok(Settings {
+            cases: CASES.into_iter().filter(|case| names.iter().any(|name| case.is_meant(name))).collect(),
+            events: options.get("events").map_or(Ok(5_000_000), |text| text.parse())?,
+            rounds: options.get("rounds").map_or(Ok(5), |text| text.parse())?,
+            data: std::path::absolute(data)?,
+            peers: if options.contains_key("peers") { installed(&python) } else { BTreeMap::new() },
+            python,
+            record: options.get("record").map(PathBuf::from),
+        })
+    }
+}
 
-fn run(events: u64, rounds: usize) -> Outcome<Measured> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("windows");
-    fs::create_dir_all(&folder)?;
-    let (full, few) = (w1::generate(&folder, events)?, w1::generate(&folder, FEW)?);
-    let mut measured = Measured::new();
-    for round in 0..rounds {
-        for workers in [1, 2] {
+/// The peers that a Python has, with their versions.
+fn installed(python: &Path) -> BTreeMap<Peer, String> {
+    let version = |package: &str| {
+        let script = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))";
+        record::said(&python.display().to_string(), &["-c", script, package])
+    };
+    let versions = PEERS.map(|(peer, package)| (peer, package, version(package))).into_iter();
+    let found = versions.filter_map(|(peer, package, version)| {
+        if version.is_empty() {
+            eprintln!("{package} is not installed for {}: left out", python.display());
+        }
+        (!version.is_empty()).then_some((peer, version))
+    });
+    found.collect()
+}
+
+fn all(settings: &Settings) -> Outcome<()> {
+    fs::create_dir_all(&settings.data)?;
+    let mut failed = Vec::new();
+    for case in &settings.cases {
+        match one(case, settings) {
+            Ok(record) => {
+                print(&record);
+                if let Some(path) = &settings.record {
+                    let mut all = Record::open(path)?;
+                    all.cases.insert(case.name.to_owned(), record);
+                    all.save(path)?;
+                }
+            }
+            Err(error) => {
+                eprintln!("{}: {error}", case.name);
+                failed.push(case.name);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+}
+
+/// Measures a case.
+fn one(case: &Case, settings: &Settings) -> Outcome<CaseRecord> {
+    let data = case.data(settings.events);
+    let (full, few) = (files(case, settings, data.events)?, files(case, settings, FEW)?);
+    let before = record::load();
+    let mut measured: Vec<Measured> = Vec::new();
+    let mut rows = 0;
+    for round in 0..settings.rounds {
+        for workers in case.workers.iter().copied() {
+            let programs = case.programs(workers, |peer| settings.peers.contains_key(&peer));
             let mut outputs = Vec::new();
-            for (program, name) in PROGRAMS {
-                let runs = measured.entry((workers, program)).or_default();
-                let output = folder.join(format!("j1-{}-{workers}.jsonl", name.replace(':', "-")));
-                runs.few.push(start(program, workers, &few, &output)?);
-                runs.full.push(start(program, workers, &full, &output)?);
+            for program in programs {
+                let output = settings.data.join(format!("out-{}-{workers}.jsonl", program.name().replace(':', "-")));
+                let run = |files: &w1::Files| -> io::Result<child::Usage> {
+                    let parts = workers > 1 && program.reads_parts();
+                    let inputs: Vec<&Path> =
+                        if parts { files.parts.iter().map(PathBuf::as_path).collect() } else { vec![&files.whole] };
+                    measure(&mut program.command(case, workers, &inputs, &output, &settings.python)?)
+                };
+                let at = place(&mut measured, program, workers, settings);
+                measured[at].start_up.push(run(&few)?);
+                measured[at].runs.push(run(&full)?);
                 outputs.push(output);
             }
-            // In a process of its own: a child begins with the peak of its parent's memory, which must stay small.
-            for two in outputs.windows(2) {
-                measure(Command::new(std::env::current_exe()?).arg("compare").args(two))?;
-            }
+            rows = compare(&settings.data, &outputs)?;
         }
-        eprintln!("round {} of {rounds}", round + 1);
+        eprintln!("{}: round {} of {}", case.name, round + 1, settings.rounds);
     }
-    Ok(measured)
+    Ok(CaseRecord {
+        about: case.about.to_owned(),
+        job: case.job.to_owned(),
+        events: data.events,
+        keys: case.keys,
+        rounds: settings.rounds,
+        few: FEW,
+        at: now(),
+        commit: record::said("git", &["describe", "--always", "--dirty"]),
+        load: [before, record::load()],
+        rows,
+        measured,
+    })
 }
 
-fn start(program: Program, workers: usize, files: &w1::Files, output: &Path) -> Outcome<Usage> {
-    let inputs: Vec<&Path> = match workers {
-        1 => vec![&files.whole],
-        _ => files.parts.iter().map(PathBuf::as_path).collect(),
-    };
-    for file in outputs(output).into_iter().filter(|file| file.exists()) {
-        fs::remove_file(file)?;
-    }
-    let mut command = match program {
-        Program::Hand | Program::Serde => {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(["floor", if program == Program::Hand { "hand" } else { "serde" }]).arg(output).args(inputs);
-            command
-        }
-        Program::Eagre => {
-            let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/support/j1.toml");
-            let paths: Vec<String> = inputs.iter().map(|path| format!("{:?}", path.display().to_string())).collect();
-            let folder = output.parent().ok_or("an output in a folder")?;
-            let mut command = Command::new(env!("CARGO_BIN_EXE_eagre"));
-            command.arg("run").arg(job).args(["--workers", &workers.to_string(), "--live", "never"]);
-            command.args(["--set", &format!("source.readings.path=[{}]", paths.join(","))]);
-            command.args(["--set", &format!("sink.rows.path={}", output.display())]);
-            command.args(["--set", &format!("data_dir={}", folder.display())]);
-            command
-        }
-    };
-    Ok(measure(&mut command)?)
+/// The files of a case, made where they are not there, and in the page cache. By a process of its own: a child begins
+/// with its parent's peak of memory, which must stay small.
+fn files(case: &Case, settings: &Settings, events: u64) -> Outcome<w1::Files> {
+    let mut make = Command::new(std::env::current_exe()?);
+    measure(make.args(["make", case.name, &events.to_string()]).arg(&settings.data))?;
+    let extension = if case.parquet { "parquet" } else { "jsonl" };
+    Ok(w1::Files::of(&settings.data, w1::Data { events, ..case.data(0) }, extension))
 }
 
-/// The files that a program may have written: the engine one, the floor one for each thread.
-fn outputs(output: &Path) -> [PathBuf; 3] {
-    [output.to_owned(), output.with_added_extension("0"), output.with_added_extension("1")]
-}
-
-/// A window's row by start (ms) and sensor: count, sum, min, max, mean, stddev.
-type Rows = BTreeMap<(i64, String), [f64; 6]>;
-
-fn rows(output: &Path) -> Outcome<Rows> {
-    let mut rows = Rows::new();
-    for file in outputs(output).into_iter().filter(|file| file.exists()) {
-        for line in fs::read_to_string(file)?.lines() {
-            let row: Value = serde_json::from_str(line)?;
-            let start = match &row["window_start"] {
-                Value::String(text) => eagre::time::parse(text)? / 1000,
-                start => start.as_i64().ok_or("a window's start")?,
-            };
-            let sensor = row["sensor"].as_str().ok_or("a sensor")?.to_owned();
-            let numbers =
-                ["count", "sum", "min", "max", "mean", "stddev"].map(|name| row[name].as_f64().unwrap_or(f64::NAN));
-            if rows.insert((start, sensor), numbers).is_some() {
-                return Err(format!("a window came twice: {line}").into());
-            }
-        }
+/// What that process does.
+fn make(case: &Case, events: u64, folder: &Path) -> Outcome<()> {
+    let data = w1::Data { events, ..case.data(0) };
+    let lines = w1::generate(folder, data)?;
+    let rows = w1::Files::of(folder, data, "parquet");
+    let [lines, rows] = [lines, rows].map(|files| {
+        let parts = files.parts.into_iter().filter(|_| data.parts);
+        std::iter::once(files.whole).chain(parts).collect::<Vec<PathBuf>>()
+    });
+    for (lines, rows) in lines.iter().zip(&rows).filter(|(_, rows)| case.parquet && !rows.exists()) {
+        let new = rows.with_extension("new.parquet");
+        measure(&mut cases::eagre("parquet.toml", 1, &[lines], &new))?;
+        fs::rename(new, rows)?;
     }
-    Ok(rows)
-}
-
-fn answers(one: &Path, other: &Path) -> Outcome<()> {
-    let (ours, theirs) = (rows(one)?, rows(other)?);
-    let (one, other) = (one.display(), other.display());
-    if !ours.keys().eq(theirs.keys()) {
-        return Err(format!("{one} has {} windows, {other} {}, and not the same", ours.len(), theirs.len()).into());
-    }
-    for (key, a) in &ours {
-        let b = &theirs[key];
-        // The floor subtracts sums of squares, which leaves an error of the size of the mean's square in the variance.
-        let variance = (a[5] * a[5] - b[5] * b[5]).abs() <= 1e-9 * (a[4] * a[4]).max(1.0);
-        let close = (1..5).all(|i| (a[i] - b[i]).abs() <= 1e-9 * a[i].abs().max(1.0));
-        if a[0] != b[0] || !close || !variance {
-            return Err(format!("{key:?}: {one} says {a:?}, {other} {b:?}").into());
-        }
+    for path in if case.parquet { rows } else { lines } {
+        io::copy(&mut fs::File::open(path)?, &mut io::sink())?;
     }
     Ok(())
 }
 
-fn median(runs: &[Usage], of: impl Fn(&Usage) -> f64) -> f64 {
-    let mut values: Vec<f64> = runs.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Where the runs of a program are kept.
+fn place(measured: &mut Vec<Measured>, program: Program, workers: usize, settings: &Settings) -> usize {
+    let name = program.name();
+    let found = measured.iter().position(|known| known.program == name && known.workers == workers);
+    found.unwrap_or_else(|| {
+        let version = match program {
+            Program::Peer(peer) => settings.peers.get(&peer).cloned().unwrap_or_default(),
+            _ => String::new(),
+        };
+        measured.push(Measured { program: name, version, workers, runs: Vec::new(), start_up: Vec::new() });
+        measured.len() - 1
+    })
 }
 
-/// Medians of a program: wall s, CPU s, CPU ns an event without start-up, events a second, peak MB, start-up CPU s.
-fn medians(events: u64, runs: &Runs) -> [f64; 6] {
-    let (wall, cpu) = (median(&runs.full, |run| run.wall_s), median(&runs.full, Usage::cpu_s));
-    let start = median(&runs.few, Usage::cpu_s);
-    let net = (cpu - start) * 1e9 / (events - FEW) as f64;
-    [wall, cpu, net, events as f64 / wall, median(&runs.full, |run| run.rss_max_mb), start]
+/// Compares answers, in a process of its own too.
+fn compare(folder: &Path, outputs: &[PathBuf]) -> Outcome<usize> {
+    let rows = folder.join("rows");
+    measure(Command::new(std::env::current_exe()?).arg("compare").arg(&rows).args(outputs))?;
+    Ok(fs::read_to_string(rows)?.parse()?)
 }
 
-fn print(events: u64, rounds: usize, measured: &Measured) {
-    println!("J1: tumbling 10 s for each of 1,000 sensors, {events} events, medians of {rounds} rounds");
+fn now() -> String {
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    eagre::time::format(time.as_secs() as i64 * 1_000_000)
+}
+
+fn print(case: &CaseRecord) {
     println!(
-        "workers program            wall s   CPU s  net CPU ns/event  events/s   peak MB  start-up CPU s  \
-         CPU: x hand  x serde_json"
+        "{}; {} events, {} rows, medians of {} rounds; load {} to {}",
+        case.about, case.events, case.rows, case.rounds, case.load[0], case.load[1]
     );
-    for ((workers, program), runs) in measured {
-        let name = PROGRAMS.iter().find(|(known, _)| known == program).map_or("", |(_, name)| name);
-        let [wall, cpu, net, rate, memory, start] = medians(events, runs);
-        let ratio = |to: Program| net / medians(events, &measured[&(*workers, to)])[2];
+    println!("workers program            wall s   CPU s  net CPU ns/event  events/s   peak MB  CPU: eagre is x of it");
+    for measured in &case.measured {
+        let ours = case.of("eagre", measured.workers).map_or(f64::NAN, |ours| case.net_ns(ours));
         println!(
-            "{workers:>7} {name:<17} {wall:>7.3} {cpu:>7.3} {net:>17.1} {rate:>9.0} {memory:>9.1} {start:>15.3} \
-             {:>12.2} {:>13.2}",
-            ratio(Program::Hand),
-            ratio(Program::Serde)
+            "{:>7} {:<17} {:>7.3} {:>7.3} {:>17.1} {:>9.0} {:>9.1} {:>20.2}",
+            measured.workers,
+            measured.program,
+            measured.wall_s(),
+            measured.cpu_s(),
+            case.net_ns(measured),
+            case.rate(measured),
+            measured.peak_mb(),
+            ours / case.net_ns(measured)
         );
     }
-}
-
-fn record(events: u64, rounds: usize, measured: &Measured) -> Value {
-    let runs = measured.iter().map(|((workers, program), runs)| {
-        let name = PROGRAMS.iter().find(|(known, _)| known == program).map_or("", |(_, name)| name);
-        json!({ "program": name, "workers": workers, "runs": runs.full, "start_up": runs.few })
-    });
-    let machine = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let processors = machine.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let processors: Vec<&str> = processors.map(|(_, name)| name).collect();
-    let runs: Vec<Value> = runs.collect();
-    json!({ "job": "J1", "events": events, "rounds": rounds, "processors": processors, "measured": runs })
+    println!();
 }

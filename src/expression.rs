@@ -7,12 +7,13 @@
 use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::schema::{Kind, SYSTEM_NAMES, Schema};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{self, cast};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
-use datafusion::logical_expr::{Expr, Volatility};
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
 use datafusion::physical_plan::PhysicalExpr;
+use datafusion::physical_plan::expressions::{CastExpr, Literal};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -48,7 +49,9 @@ impl Expression {
             Expr::Column(column) => (Expr::Column(column.clone()), column.name),
             other => (other, text.to_owned()),
         };
+        let asked = casts_of_text(&logical, &columns);
         let planned = context().create_physical_expr(logical, &columns).map_err(|e| explain(&e, text, schema, at))?;
+        check_casts(&planned, asked, schema, at)?;
         let data_type = planned.data_type(schema.arrow()).map_err(|e| explain(&e, text, schema, at))?;
         let kind = Kind::of(&data_type).ok_or_else(|| {
             Fault::at(at, format!("`{text}` gives {data_type}")).help("a field is bool, int, float, text or time")
@@ -171,6 +174,54 @@ fn check(expression: &Expr, text: &str, at: &str) -> Result<BTreeSet<String>, Fa
     fault.map_or(Ok(fields), Err)
 }
 
+/// How many times the expression itself asks to read text as something else.
+fn casts_of_text(expression: &Expr, columns: &DFSchema) -> usize {
+    let mut casts = 0;
+    let walked = expression.apply(|node| {
+        let inner = match node {
+            Expr::Cast(cast) => Some(&cast.expr),
+            Expr::TryCast(cast) => Some(&cast.expr),
+            _ => None,
+        };
+        casts += usize::from(inner.is_some_and(|inner| inner.get_type(columns).is_ok_and(|kind| kind.is_string())));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.expect("the walk itself does not fail");
+    casts
+}
+
+/// Refuses text that the planner would take for a number or a time by itself: a constant that is none, and a field
+/// where the expression asks for fewer (`asked`) such casts than there are. Both would fail row by row.
+fn check_casts(planned: &Arc<dyn PhysicalExpr>, asked: usize, schema: &Schema, at: &str) -> Result<(), Fault> {
+    let (mut of_fields, mut fault, mut made) = (0, None, None);
+    let walked = planned.apply(|node| {
+        let Some(cast) = node.downcast_ref::<CastExpr>() else { return Ok(TreeNodeRecursion::Continue) };
+        let (inner, to) = (cast.expr(), Kind::of(cast.cast_type()));
+        let is_text = inner.data_type(schema.arrow()).is_ok_and(|kind| kind.is_string());
+        if let Some(to) = to.filter(|to| is_text && *to != Kind::Text) {
+            if !inner.is::<Literal>() {
+                of_fields += 1;
+                made.get_or_insert((inner.to_string(), to));
+            } else if cast.evaluate(&RecordBatch::new_empty(schema.arrow().clone())).is_err() {
+                let said = format!("the text '{inner}' is compared with a value of kind {to}, which it is not");
+                fault.get_or_insert_with(|| Fault::at(at, said));
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.expect("the walk itself does not fail");
+    match (fault, made) {
+        (Some(fault), _) => Err(fault),
+        (None, Some((field, to))) if of_fields > asked => {
+            let field = field.split('@').next().unwrap_or_default().to_owned();
+            Err(Fault::at(at, format!("`{field}` is text and would be read as {to}")).help(format!(
+                "compare it with text ('...'), or write cast({field} as ...) if it holds what reads as {to}"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn volatile(function: &str, text: &str, at: &str) -> Fault {
     Fault::at(at, format!("`{function}()` in `{text}` would give another answer in every run"))
         .help("an expression may only depend on the record; use `event_time` for its time")
@@ -259,9 +310,28 @@ mod tests {
             ("a >", "is not an SQL expression"),
             ("a + 1", "gives int, not true or false"),
             ("sum(a) > 1", "looks at many rows"),
+            ("region > 5", "`region` is text and would be read as int (compare it with text ('...'), or write cast("),
+            ("a = 'x'", "the text 'x' is compared with a value of kind int, which it is not"),
+            ("event_time > 'noon'", "the text 'noon' is compared with a value of kind time, which it is not"),
+            ("cast(region as bigint) = 1 or region in (2, 3)", "`region` is text and would be read as int"),
         ] {
             let fault = Expression::condition(text, &schema, "where").expect_err(text).to_string();
             assert!(fault.contains(says), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn text_is_read_as_something_else_where_that_is_asked_for() {
+        let (schema, _) = batch();
+        for text in [
+            "cast(region as bigint) > 5",
+            "try_cast(region as double) > a",
+            "a = '5'",
+            "a in ('1', '2')",
+            "event_time >= '2026-01-01T00:00:00Z'",
+            "region || a = 'eu1'",
+        ] {
+            Expression::condition(text, &schema, "where").expect(text);
         }
     }
 

@@ -9,8 +9,10 @@
 //! client tries again by itself, for ever. Names and passwords that a broker refuses, and topics that do not exist, are
 //! failures, because waiting does not help.
 
+mod orphan;
 mod watch;
 
+pub use orphan::{add_brokers, readmit};
 pub use watch::Watch;
 
 use crate::fault::{self, Failure, Fault};

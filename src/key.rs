@@ -6,12 +6,14 @@
 
 use crate::schema::Kind;
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+    Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringArray, StringBuilder,
 };
 use arrow::array::{TimestampMicrosecondBuilder, make_builder};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many key groups there are; fixed for ever, because state is stored by them.
@@ -147,7 +149,10 @@ pub fn encode_row(columns: &[ArrayRef], row: usize) -> Vec<u8> {
 }
 
 /// The values of many keys as columns of these kinds; the inverse of [`Keys::of`].
-pub fn decode<'a>(keys: impl Iterator<Item = &'a [u8]>, kinds: &[Kind]) -> Vec<ArrayRef> {
+pub fn decode<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone, kinds: &[Kind]) -> Vec<ArrayRef> {
+    if let ([Kind::Text], Some(text)) = (kinds, decode_text(keys.clone())) {
+        return vec![text];
+    }
     let mut builders: Vec<Box<dyn ArrayBuilder>> = kinds.iter().map(|k| make_builder(&k.arrow(), 0)).collect();
     for key in keys {
         let mut rest = key;
@@ -156,6 +161,18 @@ pub fn decode<'a>(keys: impl Iterator<Item = &'a [u8]>, kinds: &[Kind]) -> Vec<A
         }
     }
     builders.iter_mut().map(|b| b.finish()).collect()
+}
+
+/// A single column of text, the common case; `None` where a key is null, which the general way knows.
+fn decode_text<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Option<ArrayRef> {
+    let (mut bytes, mut ends) = (Vec::new(), vec![0]);
+    for key in keys {
+        bytes.extend_from_slice(key.strip_prefix(&[TEXT])?);
+        ends.push(i32::try_from(bytes.len()).ok()?);
+    }
+    // Whether it is UTF-8 is looked at once, not text by text.
+    let text = StringArray::try_new(OffsetBuffer::new(ends.into()), bytes.into(), None);
+    text.ok().map(|text| Arc::new(text) as ArrayRef)
 }
 
 /// A key as a person reads it: its values with `/` between them.
@@ -293,8 +310,7 @@ fn show_value(tag: u8, payload: &[u8]) -> (String, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{BooleanArray, Float64Array, Int64Array, StringArray};
-    use std::sync::Arc;
+    use arrow::array::{BooleanArray, Float64Array, Int64Array};
 
     fn columns() -> Vec<ArrayRef> {
         vec![
@@ -314,6 +330,10 @@ mod tests {
         let back = decode((0..5).map(|row| keys.key(row)), &kinds);
         for (before, after) in columns.iter().zip(&back) {
             assert_eq!(before, after);
+        }
+        for text in [&columns[0], &columns[4], &columns[0].slice(0, 2)] {
+            let keys = Keys::of(std::slice::from_ref(text), text.len());
+            assert_eq!(&decode((0..text.len()).map(|row| keys.key(row)), &[Kind::Text])[0], text);
         }
         assert_eq!(show(keys.key(0)), "a/-5/-1.5/true/x");
         assert_eq!(keys.take(&[3, 1]).key(1), keys.key(1));

@@ -15,7 +15,7 @@ mod settings;
 pub use outputs::{Derived, Outputs, Ports, StepNames};
 pub use settings::{Emit, Nan, Span, too_old_at};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Picked};
 use crate::expression::Expression;
 use crate::fault::{Failure, Fault, list};
 use crate::key::KeyGroup;
@@ -180,6 +180,9 @@ pub struct Planned {
     pub uses: BTreeSet<String>,
     /// Whether `out` carries the input's fields along, so that they must be there where somebody wants them.
     pub passes: bool,
+    /// Whether rows of `out` are records that came in, with the origin and sequence that they came with. Rows that the
+    /// operator derives have the step and their key group as their origin.
+    pub keeps_origin: bool,
     /// Whether all records of a key must meet on one worker. Without a `key` they all meet.
     pub keyed: bool,
     /// In what order records must come.
@@ -210,6 +213,12 @@ pub enum Arrival {
 pub trait Instance {
     /// Takes a batch of an input.
     fn on_batch(&mut self, input: usize, batch: &Batch, out: &mut Outputs);
+
+    /// Takes rows of several batches of an input, as if they were one batch. To be overridden where rows can be taken
+    /// from where they are.
+    fn on_rows(&mut self, input: usize, rows: Picked<'_>, out: &mut Outputs) {
+        self.on_batch(input, &rows.gathered(), out);
+    }
 
     /// Hears that nothing older than `watermark` will come (but what is stamped).
     fn on_watermark(&mut self, _watermark: EventTime, _out: &mut Outputs) {}

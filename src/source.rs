@@ -9,7 +9,7 @@
 //! workers.
 
 use crate::fault::{Failure, Fault};
-use crate::formats::{Frames, MakeDecoder, Rows};
+use crate::formats::{Bad, Decoder, Frames, MakeDecoder, Rows};
 use crate::schema::Schema;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -82,6 +82,22 @@ pub trait Feed: Send + Sync {
     }
 }
 
+/// Reading that any thread may do, and decoding with it: bytes are decoded where they were read, while the processor has
+/// them at hand. What comes of it is put back in its order.
+///
+/// It gives rows as it has them. The error says why the partition cannot be read on: it ends there, and nothing that was
+/// read behind it is taken.
+pub type Errand = Box<dyn FnOnce(&mut Bench, &mut dyn FnMut(Rows)) -> Result<(), Bad> + Send>;
+
+/// What a thread that decodes has at hand.
+#[derive(Default)]
+pub struct Bench {
+    /// Decodes frames of the feed that the errand is of; `None` where it has no decoder.
+    pub decoder: Option<Box<dyn Decoder>>,
+    /// A buffer, to be used again and again.
+    pub bytes: Vec<u8>,
+}
+
 /// Wakes the thread that reads.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -105,6 +121,9 @@ pub trait Reader: Send {
         true
     }
 
+    /// Hears that an errand could not be done. The partition has ended, and is not read again.
+    fn end(&mut self) {}
+
     /// How much has been read, in the unit of [`Feed::total`].
     fn progress(&self) -> u64 {
         0
@@ -117,6 +136,8 @@ pub enum Read {
     Frames(Frames),
     /// Records that are columns already.
     Rows(Rows),
+    /// Records that are still to be read.
+    Errand(Errand),
     /// Nothing now. All there is has been read; look again when woken, or after this long.
     Idle(Duration),
     /// Nothing more, ever.

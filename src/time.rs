@@ -156,6 +156,20 @@ impl JsonSchema for Interval {
     }
 }
 
+/// A point in time, written in job files as RFC 3339 text.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Start(pub EventTime);
+
+impl TryFrom<String> for Start {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Start, String> {
+        parse(&text).map(Start)
+    }
+}
+
 /// The greatest point of the grid `offset + k * step` that is not after `time`.
 pub fn floor_to(time: EventTime, step: i64, offset: i64) -> EventTime {
     time.saturating_sub((time.wrapping_sub(offset)).rem_euclid(step))
@@ -183,21 +197,58 @@ pub fn write_to(text: &mut String, time: EventTime) {
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     let second = seconds.rem_euclid(86_400);
     // Digit by digit: this is written for every row of every sink, and `write!` goes through the formatting machinery.
-    let mut written = *b"0000-00-00T00:00:00.000000";
+    let mut written = *b"0000-00-00T00:00:00";
     write_digits(&mut written[0..4], year);
     write_digits(&mut written[5..7], month);
     write_digits(&mut written[8..10], day);
     write_digits(&mut written[11..13], second / 3_600);
     write_digits(&mut written[14..16], second / 60 % 60);
     write_digits(&mut written[17..19], second % 60);
-    write_digits(&mut written[20..26], micros);
-    let length = match (micros, micros % 1_000) {
-        (0, _) => 19,
-        (_, 0) => 23,
-        _ => 26,
+    text.push_str(std::str::from_utf8(&written).expect("digits are ASCII"));
+    write_fraction(text, micros);
+}
+
+/// Appends the decimals of a second, as many as it has, and the `Z`.
+fn write_fraction(text: &mut String, micros: i64) {
+    let mut written = *b".000000Z";
+    write_digits(&mut written[1..7], micros);
+    let written = match (micros, micros % 1_000) {
+        (0, _) => "Z",
+        (_, 0) => {
+            written[4] = b'Z';
+            std::str::from_utf8(&written[..5]).expect("digits are ASCII")
+        }
+        _ => std::str::from_utf8(&written).expect("digits are ASCII"),
     };
-    text.push_str(std::str::from_utf8(&written[..length]).expect("digits are ASCII"));
-    text.push('Z');
+    text.push_str(written);
+}
+
+/// The text of the last time that was written: the next is often the same, or of the same second.
+#[derive(Clone, Debug, Default)]
+pub struct TimeText {
+    time: EventTime,
+    text: String,
+}
+
+/// How long the text of a time is before the decimals of its second.
+const WHOLE_SECONDS: usize = 19;
+
+impl TimeText {
+    /// What [`format()`] gives.
+    pub fn of(&mut self, time: EventTime) -> &str {
+        let known = self.text.len() > WHOLE_SECONDS;
+        if known && time.div_euclid(1_000_000) == self.time.div_euclid(1_000_000) {
+            if time != self.time {
+                self.text.truncate(WHOLE_SECONDS);
+                write_fraction(&mut self.text, time.rem_euclid(1_000_000));
+            }
+        } else {
+            self.text.clear();
+            write_to(&mut self.text, time);
+        }
+        self.time = time;
+        &self.text
+    }
 }
 
 /// Fills a place with a number, zeros in front.
@@ -210,6 +261,80 @@ fn write_digits(place: &mut [u8], mut number: i64) {
 
 /// Reads RFC 3339 text (`2026-01-01T00:00:00.5Z`, an offset, or a space for the `T`); without an offset it is UTC.
 pub fn parse(text: &str) -> Result<EventTime, String> {
+    match plain(text.as_bytes()) {
+        Some(time) => Ok(time),
+        None => parse_any(text),
+    }
+}
+
+/// What most texts are: `2026-01-01T00:00:00`, with up to nine decimals and `Z` or an offset behind it. Anything else
+/// may be a time, too.
+fn plain(text: &[u8]) -> Option<EventTime> {
+    let (day, clock) = (text.get(..10)?, text.get(11..19)?);
+    let marks = [day[4], day[7], clock[2], clock[5]];
+    if marks != *b"--::" || !matches!(text[10], b'T' | b' ') {
+        return None;
+    }
+    let (year, month, day) = (digits(&day[..4])?, digits(&day[5..7])?, digits(&day[8..])?);
+    let (hour, minute, second) = (digits(&clock[..2])?, digits(&clock[3..5])?, digits(&clock[6..])?);
+    // At the ends of what jiff takes, it decides.
+    if !(1..=9998).contains(&year) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days(year, month, day)?;
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    let (micros, zone) = decimals(&text[19..])?;
+    let offset = match zone {
+        [] | [b'Z'] => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * 3_600 + minutes * 60) * if *sign == b'-' { -1 } else { 1 }
+        }
+        _ => return None,
+    };
+    // Nanoseconds before 1970 are cut the other way.
+    let exact = text.len() - 19 - zone.len() <= ".000000".len();
+    (exact || seconds >= 2 * 86_400).then_some((seconds - offset) * 1_000_000 + micros)
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
+}
+
+/// Microseconds, and what is behind them.
+fn decimals(text: &[u8]) -> Option<(i64, &[u8])> {
+    let [b'.', text @ ..] = text else { return Some((0, text)) };
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if !(1..=9).contains(&count) {
+        return None;
+    }
+    let micros = digits(&text[..count.min(6)])? * 10i64.pow(6 - count.min(6) as u32);
+    Some((micros, &text[count..]))
+}
+
+/// Days from 1970-01-01 to a day that there is (Howard Hinnant's `days_from_civil`).
+fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some(era * 146_097 + day_of_era - 719_468)
+}
+
+fn parse_any(text: &str) -> Result<EventTime, String> {
     let text = text.trim();
     text.parse::<Timestamp>()
         .or_else(|_| format!("{text}Z").parse())
@@ -251,6 +376,13 @@ mod tests {
         }
     }
 
+    /// What is plain, jiff reads as well.
+    fn check_plain(text: &str) {
+        if let Some(time) = plain(text.as_bytes()) {
+            assert_eq!(parse_any(text), Ok(time), "{text}");
+        }
+    }
+
     #[test]
     fn times_agree_with_jiff() {
         for seconds in (-62_000_000_000i64..250_000_000_000).step_by(7_777_777_777) {
@@ -259,9 +391,53 @@ mod tests {
                 assert_eq!(parse(&format(time)), Ok(time), "{}", format(time));
             }
         }
+        for year in ["0000", "0001", "1900", "1969", "1970", "2000", "2023", "2024", "9998", "9999", "20x4"] {
+            for day in
+                ["01-01", "01-31", "02-28", "02-29", "02-30", "04-31", "06-30", "12-31", "13-01", "00-01", "03-00"]
+            {
+                for clock in ["00:00:00", "23:59:59", "23:59:60", "24:00:00", "12:60:00", "12.30.00"] {
+                    check_plain(&format!("{year}-{day}T{clock}"));
+                    check_plain(&format!("{year}-{day} {clock}.999999999+01:00"));
+                }
+            }
+        }
+        for end in [
+            "",
+            "Z",
+            "z",
+            ".5Z",
+            ".123456Z",
+            ".1234567",
+            ".123456789-23:59",
+            ".1234567891Z",
+            ".Z",
+            "+24:00",
+            "-00:00",
+            "+01",
+            "+0100",
+            "+01:60",
+            "+1x:00",
+            " Z",
+            "[UTC]",
+            "Z[UTC]",
+            ",5Z",
+        ] {
+            for day in ["2026-01-31T12:30:59", "1969-12-31T23:59:59", "1970-01-01t00:00:00", "1970-01-02T00:00:00"] {
+                check_plain(&format!("{day}{end}"));
+            }
+        }
         assert_eq!(parse("2026-01-01 00:00:00"), parse("2026-01-01"));
         assert_eq!(format(AFTER_ALL), "MAX");
         assert!(parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn the_text_of_the_last_time_is_never_another_times() {
+        let mut text = TimeText::default();
+        let second = 1_767_225_600_000_000;
+        for time in [second, second + 1, second + 1, second + 407_000, second, AFTER_ALL, AFTER_ALL, -1, 0, second] {
+            assert_eq!(text.of(time), format(time));
+        }
     }
 
     #[test]

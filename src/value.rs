@@ -8,7 +8,6 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, Strin
 use arrow::array::{BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// A value of a field.
@@ -175,20 +174,18 @@ impl<'a> Cells<'a> {
         if self.is_null(row) {
             return text.push_str("null");
         }
-        let written = match self {
-            Cells::Bool(cells) => write!(text, "{}", cells.value(row)),
-            Cells::Int(cells) => write!(text, "{}", cells.value(row)),
-            Cells::Origin(cells) => write!(text, "{}", cells.value(row)),
-            Cells::Float(cells) => return write_json_float(text, cells.value(row)),
-            Cells::Text(cells) => return write_json_text(text, cells.value(row)),
+        match self {
+            Cells::Bool(cells) => text.push_str(if cells.value(row) { "true" } else { "false" }),
+            Cells::Int(cells) => text.push_str(itoa::Buffer::new().format(cells.value(row))),
+            Cells::Origin(cells) => text.push_str(itoa::Buffer::new().format(cells.value(row))),
+            Cells::Float(cells) => write_json_float(text, cells.value(row)),
+            Cells::Text(cells) => write_json_text(text, cells.value(row)),
             Cells::Time(cells) => {
                 text.push('"');
                 time::write_to(text, cells.value(row));
                 text.push('"');
-                Ok(())
             }
-        };
-        written.expect("writing to a String does not fail");
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Runs a program and says what it took: wall time, processor time of all its threads, and the most memory it held.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// What a run took.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Usage {
     /// From start to end.
     pub wall_s: f64,
@@ -25,11 +25,7 @@ impl Usage {
     }
 }
 
-/// Runs a program to its end.
-///
-/// # Panics
-///
-/// When it fails; what it said is shown.
+/// Runs a program to its end; an error, with what it said, when it fails.
 pub fn measure(command: &mut Command) -> io::Result<Usage> {
     let said = tempfile::tempfile()?;
     command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said.try_clone()?);
@@ -37,7 +33,9 @@ pub fn measure(command: &mut Command) -> io::Result<Usage> {
     let child = command.spawn()?;
     let (status, usage) = wait(child.id())?;
     let wall_s = begun.elapsed().as_secs_f64();
-    assert!(status == 0, "{command:?} ended with {status}:\n{}", read(said));
+    if status != 0 {
+        return Err(io::Error::other(format!("{command:?} ended with {status}:\n{}", read(said))));
+    }
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     let (user_s, system_s) = (seconds(usage.ru_utime), seconds(usage.ru_stime));
     Ok(Usage { wall_s, user_s, system_s, rss_max_mb: usage.ru_maxrss as f64 / 1024.0 })

@@ -1,125 +1,63 @@
-//! The floor: what this machine can do when nothing but J1 is done.
+//! The floor: what this machine can do when nothing but one job is done.
 //!
-//! Tumbling windows of 10 s for each sensor with count, sum, min, max, mean and population stddev, in event time with a
-//! watermark 2 s behind; one thread for each part file, 1 MiB reads, rows written as they close. No validation, no
-//! faults, no state that could be kept, one job for ever. [`Parser::Hand`] knows the order and spacing of the fields:
-//! it is the physical limit and no JSON parser. [`Parser::Serde`] is serde_json into a struct that borrows its text.
+//! The jobs of the comparison with other engines (cases.rs says what they ask), each for one [`Parser`]: event time
+//! with a watermark 2 s behind the newest; one thread for each part file; rows written as they become final. No
+//! validation, no faults, no late records, no state that could be kept, one job for ever.
 
+use super::read::{Parser, events};
 use hashbrown::HashTable;
-use serde::Deserialize;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-const WINDOW: u64 = 10_000;
+/// How far the watermark is behind the newest event, in milliseconds.
 const DELAY: u64 = 2_000;
 const CHUNK: usize = 1 << 20;
 
-/// How lines are read.
-#[derive(Clone, Copy)]
-pub enum Parser {
-    /// By position.
-    Hand,
-    /// By serde_json.
-    Serde,
-}
-
-/// Runs the job, one thread for each input; the rows of the i-th go to `{output}.{i}`.
-pub fn run(parser: Parser, output: &Path, inputs: &[PathBuf]) -> io::Result<()> {
+/// Runs a job (`j1`, `j1p`, `j2` or `j3`), one thread for each input; the rows of the i-th go to `{output}.{i}`.
+///
+/// # Panics
+///
+/// On any other job.
+pub fn run(job: &str, parser: Parser, output: &Path, inputs: &[PathBuf]) -> io::Result<()> {
     std::thread::scope(|scope| {
         let threads = inputs.iter().enumerate().map(|(i, input)| {
             let output = output.with_added_extension(i.to_string());
-            scope.spawn(move || windows(parser, input, &output))
+            scope.spawn(move || {
+                let rows = Rows::new(&output)?;
+                match job {
+                    "j1" => windows::<10_000, 1, false>(parser, input, rows),
+                    "j1p" => windows::<10_000, 1, true>(parser, input, rows),
+                    "j2" => windows::<5_000, 12, false>(parser, input, rows),
+                    "j3" => scores(parser, input, rows),
+                    other => panic!("no floor for {other}"),
+                }
+            })
         });
         let threads: Vec<_> = threads.collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("a thread that ends"))
     })
 }
 
-fn windows(parser: Parser, input: &Path, output: &Path) -> io::Result<()> {
-    let mut state =
-        Windows { names: Names::default(), panes: VecDeque::new(), newest: 0, next_end: 0, rows: Out::new(output)? };
-    match parser {
-        Parser::Hand => lines(input, |line| state.add(hand(line)))?,
-        Parser::Serde => lines(input, |line| {
-            let event: Event = serde_json::from_slice(line).expect("a line of W1");
-            let _ = (event.host, event.status);
-            state.add((event.ts, event.sensor.as_bytes(), event.value))
-        })?,
-    }
+fn windows<const PANE: u64, const PANES: usize, const QUANTILES: bool>(
+    parser: Parser,
+    input: &Path,
+    rows: Rows,
+) -> io::Result<()> {
+    let mut state = Windows::<PANE, PANES, QUANTILES> {
+        sensors: Sensors::default(),
+        places: Vec::new(),
+        panes: VecDeque::new(),
+        newest: 0,
+        next_end: 0,
+        rows,
+    };
+    events(parser, input, |ts, sensor, value| state.add(ts, sensor, value))?;
     while !state.panes.is_empty() {
         state.close()?;
     }
     state.rows.to.flush()
-}
-
-/// Calls `each` with every line of a file, without its break.
-fn lines(path: &Path, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0u8; 2 * CHUNK];
-    let mut held = 0;
-    loop {
-        if held + CHUNK > buffer.len() {
-            buffer.resize(held + CHUNK, 0);
-        }
-        let read = file.read(&mut buffer[held..held + CHUNK])?;
-        let end = held + read;
-        let mut from = 0;
-        for at in memchr::memchr_iter(b'\n', &buffer[..end]) {
-            each(&buffer[from..at])?;
-            from = at + 1;
-        }
-        if read == 0 {
-            return Ok(());
-        }
-        buffer.copy_within(from..end, 0);
-        held = end - from;
-    }
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    ts: u64,
-    sensor: &'a str,
-    value: f64,
-    host: &'a str,
-    status: i64,
-}
-
-/// `{"ts": 1767225600407, "sensor": "sensor-00670", "value": 74.314404, ...`
-#[inline(always)]
-fn hand(line: &[u8]) -> (u64, &[u8], f64) {
-    const POWERS: [f64; 10] = [1., 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
-    let (mut i, mut ts) = (7, 0u64);
-    while line[i].is_ascii_digit() {
-        ts = ts * 10 + u64::from(line[i] - b'0');
-        i += 1;
-    }
-    i += 13;
-    let from = i;
-    while line[i] != b'"' {
-        i += 1;
-    }
-    let sensor = &line[from..i];
-    i += 12;
-    let negative = line[i] == b'-';
-    i += usize::from(negative);
-    let (mut mantissa, mut decimals) = (0i64, 0);
-    while line[i].is_ascii_digit() {
-        mantissa = mantissa * 10 + i64::from(line[i] - b'0');
-        i += 1;
-    }
-    if line[i] == b'.' {
-        i += 1;
-        while line[i].is_ascii_digit() {
-            mantissa = mantissa * 10 + i64::from(line[i] - b'0');
-            i += 1;
-            decimals += 1;
-        }
-    }
-    let value = mantissa as f64 / POWERS[decimals];
-    (ts, sensor, if negative { -value } else { value })
 }
 
 #[derive(Clone, Copy)]
@@ -133,42 +71,84 @@ struct Summary {
 
 const NOTHING: Summary = Summary { count: 0, sum: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
 
-struct Windows {
-    names: Names,
-    /// Start, and a summary for each sensor; contiguous.
-    panes: VecDeque<(u64, Vec<Summary>)>,
-    newest: u64,
-    next_end: u64,
-    rows: Out,
+impl Summary {
+    #[inline(always)]
+    fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        self.squares += value * value;
+        self.min = if value < self.min { value } else { self.min };
+        self.max = if value > self.max { value } else { self.max };
+    }
+
+    fn merge(&mut self, other: &Summary) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
 }
 
-impl Windows {
+/// Windows of `PANES` panes of `PANE` ms each, one for every pane at which one can begin.
+struct Windows<const PANE: u64, const PANES: usize, const QUANTILES: bool> {
+    sensors: Sensors,
+    /// For each sensor, where it is in the last even and the last odd pane that it was in: no more than two are open
+    /// for events, because a pane is longer than the delay.
+    places: Vec<[Place; 2]>,
+    /// Contiguous.
+    panes: VecDeque<Pane>,
+    newest: u64,
+    /// The end of the window that is told next.
+    next_end: u64,
+    rows: Rows,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    pane: u64,
+    at: u32,
+}
+
+/// The sensors of a pane, in the order in which they came.
+struct Pane {
+    /// Its start by its length.
+    number: u64,
+    sensors: Vec<u32>,
+    summaries: Vec<Summary>,
+    /// With quantiles only.
+    values: Vec<Vec<f64>>,
+}
+
+impl Pane {
+    fn new(number: u64) -> Pane {
+        Pane { number, sensors: Vec::new(), summaries: Vec::new(), values: Vec::new() }
+    }
+}
+
+impl<const PANE: u64, const PANES: usize, const QUANTILES: bool> Windows<PANE, PANES, QUANTILES> {
     #[inline(always)]
-    fn add(&mut self, (ts, sensor, value): (u64, &[u8], f64)) -> io::Result<()> {
-        let id = self.names.number(sensor);
-        let start = ts - ts % WINDOW;
-        if self.panes.is_empty() {
-            self.next_end = start + WINDOW;
-            self.panes.push_back((start, Vec::new()));
+    fn add(&mut self, ts: u64, sensor: &[u8], value: f64) -> io::Result<()> {
+        let sensor = self.sensors.number(sensor);
+        if sensor == self.places.len() {
+            self.places.push([Place { pane: u64::MAX, at: 0 }; 2]);
         }
-        while self.panes[0].0 > start {
-            self.panes.push_front((self.panes[0].0 - WINDOW, Vec::new()));
-            self.next_end = self.panes[0].0 + WINDOW;
+        let number = ts / PANE;
+        let at = self.pane(number);
+        let pane = &mut self.panes[at];
+        let place = &mut self.places[sensor][(number & 1) as usize];
+        if place.pane != number {
+            *place = Place { pane: number, at: pane.sensors.len() as u32 };
+            pane.sensors.push(sensor as u32);
+            pane.summaries.push(NOTHING);
+            if QUANTILES {
+                pane.values.push(Vec::new());
+            }
         }
-        while self.panes[self.panes.len() - 1].0 < start {
-            self.panes.push_back((self.panes[self.panes.len() - 1].0 + WINDOW, Vec::new()));
+        pane.summaries[place.at as usize].add(value);
+        if QUANTILES {
+            pane.values[place.at as usize].push(value);
         }
-        let pane = ((start - self.panes[0].0) / WINDOW) as usize;
-        let summaries = &mut self.panes[pane].1;
-        if id >= summaries.len() {
-            summaries.resize(id + 1, NOTHING);
-        }
-        let summary = &mut summaries[id];
-        summary.count += 1;
-        summary.sum += value;
-        summary.squares += value * value;
-        summary.min = if value < summary.min { value } else { summary.min };
-        summary.max = if value > summary.max { value } else { summary.max };
         self.newest = self.newest.max(ts);
         while self.newest >= self.next_end + DELAY {
             self.close()?;
@@ -176,58 +156,231 @@ impl Windows {
         Ok(())
     }
 
+    /// Where a pane is; made if it is not there.
+    #[inline(always)]
+    fn pane(&mut self, number: u64) -> usize {
+        if self.panes.is_empty() {
+            self.panes.push_back(Pane::new(number));
+            self.next_end = (number + 1) * PANE;
+        }
+        while self.panes[0].number > number {
+            self.panes.push_front(Pane::new(self.panes[0].number - 1));
+            self.next_end -= PANE;
+        }
+        while self.panes[self.panes.len() - 1].number < number {
+            self.panes.push_back(Pane::new(self.panes[self.panes.len() - 1].number + 1));
+        }
+        (number - self.panes[0].number) as usize
+    }
+
+    /// Tells the next window and drops the pane that no other needs.
     fn close(&mut self) -> io::Result<()> {
-        self.next_end += WINDOW;
-        let Some((start, summaries)) = self.panes.pop_front() else { return Ok(()) };
-        let some = summaries.iter().enumerate().filter(|(_, summary)| summary.count > 0);
-        some.into_iter().try_for_each(|(id, summary)| self.rows.write(start, &self.names.names[id], summary))
+        let end = self.next_end / PANE;
+        self.next_end += PANE;
+        let (begin, start) = (end - PANES as u64, (end - PANES as u64) * PANE);
+        if PANES > 1 {
+            let mut all = vec![NOTHING; self.sensors.names.len()];
+            for pane in self.panes.iter().filter(|pane| pane.number < end) {
+                for (sensor, summary) in pane.sensors.iter().zip(&pane.summaries) {
+                    all[*sensor as usize].merge(summary);
+                }
+            }
+            for (name, summary) in self.sensors.names.iter().zip(&all).filter(|(_, summary)| summary.count > 0) {
+                self.rows.window(start, name, summary, None)?;
+            }
+        }
+        if self.panes.front().is_none_or(|pane| pane.number > begin) {
+            return Ok(());
+        }
+        let Some(mut pane) = self.panes.pop_front() else { return Ok(()) };
+        if PANES == 1 {
+            for (i, sensor) in pane.sensors.iter().enumerate() {
+                let values = if QUANTILES { Some(&mut pane.values[i]) } else { None };
+                self.rows.window(start, &self.sensors.names[*sensor as usize], &pane.summaries[i], values)?;
+            }
+        }
+        Ok(())
     }
 }
 
-struct Out {
+/// How many values before it a value is compared with.
+const BASELINE: usize = 99;
+/// The square of the threshold: a z of 4.39 beside the 99 values before is one of 4 within the 100 with its own.
+const SQUARE: f64 = 15.84 / 0.8217;
+
+fn scores(parser: Parser, input: &Path, rows: Rows) -> io::Result<()> {
+    let (sensors, waiting) = (Sensors::default(), vec![Vec::new(); 2 * DELAY as usize]);
+    let mut state = Scores { sensors, baselines: Vec::new(), waiting, newest: 0, released: 0, rows };
+    events(parser, input, |ts, sensor, value| state.add(ts, sensor, value))?;
+    state.release(state.newest + 1)?;
+    state.rows.to.flush()
+}
+
+struct Scores {
+    sensors: Sensors,
+    baselines: Vec<Baseline>,
+    /// What came at each millisecond of the last so many, as it came.
+    waiting: Vec<Vec<(u32, f64)>>,
+    newest: u64,
+    /// All before this have been given out.
+    released: u64,
+    rows: Rows,
+}
+
+struct Baseline {
+    values: [f64; BASELINE],
+    count: usize,
+    next: usize,
+    /// Taken off all values, so that the sums stay small.
+    first: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Scores {
+    #[inline(always)]
+    fn add(&mut self, ts: u64, sensor: &[u8], value: f64) -> io::Result<()> {
+        let sensor = self.sensors.number(sensor);
+        if sensor == self.baselines.len() {
+            let values = [0.0; BASELINE];
+            self.baselines.push(Baseline { values, count: 0, next: 0, first: value, sum: 0.0, squares: 0.0 });
+        }
+        if self.newest == 0 {
+            (self.newest, self.released) = (ts, ts - DELAY);
+        }
+        let turn = self.waiting.len() as u64;
+        self.waiting[(ts % turn) as usize].push((sensor as u32, value));
+        if ts > self.newest {
+            self.newest = ts;
+            self.release(ts - DELAY)?;
+        }
+        Ok(())
+    }
+
+    /// Scores what is older, in order of time.
+    fn release(&mut self, until: u64) -> io::Result<()> {
+        let turn = self.waiting.len() as u64;
+        for ts in self.released..until {
+            let mut here = std::mem::take(&mut self.waiting[(ts % turn) as usize]);
+            for (sensor, value) in here.drain(..) {
+                let baseline = &mut self.baselines[sensor as usize];
+                if let Some((mean, deviation, z)) = baseline.score(value) {
+                    self.rows.score(ts, &self.sensors.names[sensor as usize], [value, mean, deviation, z])?;
+                }
+                baseline.push(value);
+            }
+            self.waiting[(ts % turn) as usize] = here;
+        }
+        self.released = until;
+        Ok(())
+    }
+}
+
+impl Baseline {
+    #[inline(always)]
+    fn score(&self, value: f64) -> Option<(f64, f64, f64)> {
+        let mean = self.sum / BASELINE as f64;
+        let variance = self.squares / BASELINE as f64 - mean * mean;
+        let difference = value - self.first - mean;
+        let far = self.count == BASELINE && variance > 0.0 && difference * difference > SQUARE * variance;
+        far.then(|| (mean + self.first, variance.sqrt(), difference / variance.sqrt()))
+    }
+
+    #[inline(always)]
+    fn push(&mut self, value: f64) {
+        let value = value - self.first;
+        let old = std::mem::replace(&mut self.values[self.next], value);
+        self.sum += value - old;
+        self.squares += value * value - old * old;
+        self.count = (self.count + 1).min(BASELINE);
+        self.next += 1;
+        if self.next == BASELINE {
+            // Afresh, so that rounding does not add up.
+            self.next = 0;
+            self.sum = self.values.iter().sum();
+            self.squares = self.values.iter().map(|value| value * value).sum();
+        }
+    }
+}
+
+/// Where rows go, as JSON lines.
+struct Rows {
     to: BufWriter<File>,
     row: Vec<u8>,
 }
 
-impl Out {
-    fn new(path: &Path) -> io::Result<Out> {
-        Ok(Out { to: BufWriter::with_capacity(CHUNK, File::create(path)?), row: Vec::new() })
+impl Rows {
+    fn new(path: &Path) -> io::Result<Rows> {
+        Ok(Rows { to: BufWriter::with_capacity(CHUNK, File::create(path)?), row: Vec::new() })
     }
 
-    fn write(&mut self, start: u64, sensor: &[u8], of: &Summary) -> io::Result<()> {
-        let row = &mut self.row;
+    fn window(&mut self, start: u64, sensor: &[u8], of: &Summary, values: Option<&mut Vec<f64>>) -> io::Result<()> {
         let mean = of.sum / of.count as f64;
         let stddev = (of.squares / of.count as f64 - mean * mean).max(0.0).sqrt();
-        row.clear();
-        row.extend(b"{\"window_start\":");
-        serde_json::to_writer(&mut *row, &start)?;
-        row.extend(b",\"sensor\":\"");
-        row.extend(sensor);
-        row.extend(b"\",\"count\":");
-        serde_json::to_writer(&mut *row, &of.count)?;
-        for (name, value) in [("sum", of.sum), ("min", of.min), ("max", of.max), ("mean", mean), ("stddev", stddev)] {
-            row.extend(b",\"");
-            row.extend(name.as_bytes());
-            row.extend(b"\":");
-            serde_json::to_writer(&mut *row, &value)?;
+        self.begin("window_start", start, sensor)?;
+        self.row.extend(b",\"count\":");
+        serde_json::to_writer(&mut self.row, &of.count)?;
+        self.numbers([("sum", of.sum), ("min", of.min), ("max", of.max), ("mean", mean), ("stddev", stddev)])?;
+        if let Some(values) = values {
+            values.sort_unstable_by(f64::total_cmp);
+            self.numbers([("p50", 0.5), ("p95", 0.95), ("p99", 0.99)].map(|(name, q)| (name, quantile(values, q))))?;
         }
-        row.extend(b"}\n");
-        self.to.write_all(row)
+        self.end()
     }
+
+    fn score(&mut self, ts: u64, sensor: &[u8], [value, mean, deviation, z]: [f64; 4]) -> io::Result<()> {
+        self.begin("ts", ts, sensor)?;
+        self.numbers([("value", value), ("mean", mean), ("deviation", deviation), ("z", z)])?;
+        self.end()
+    }
+
+    fn begin(&mut self, name: &str, time: u64, sensor: &[u8]) -> io::Result<()> {
+        self.row.clear();
+        self.row.extend(b"{\"");
+        self.row.extend(name.as_bytes());
+        self.row.extend(b"\":");
+        serde_json::to_writer(&mut self.row, &time)?;
+        self.row.extend(b",\"sensor\":\"");
+        self.row.extend(sensor);
+        self.row.push(b'"');
+        Ok(())
+    }
+
+    fn numbers<const N: usize>(&mut self, numbers: [(&str, f64); N]) -> io::Result<()> {
+        for (name, value) in numbers {
+            self.row.extend(b",\"");
+            self.row.extend(name.as_bytes());
+            self.row.extend(b"\":");
+            serde_json::to_writer(&mut self.row, &value)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.row.extend(b"}\n");
+        self.to.write_all(&self.row)
+    }
+}
+
+/// Interpolated between the neighbours in values that are in order.
+fn quantile(values: &[f64], q: f64) -> f64 {
+    let at = q * (values.len() - 1) as f64;
+    let below = values[at as usize];
+    values.get(at as usize + 1).map_or(below, |above| below + (above - below) * at.fract())
 }
 
 /// Sensors by number.
 #[derive(Default)]
-struct Names {
+struct Sensors {
     table: HashTable<u32>,
     names: Vec<Vec<u8>>,
 }
 
-impl Names {
+impl Sensors {
     #[inline(always)]
     fn number(&mut self, name: &[u8]) -> usize {
         let hash = fx(name);
-        let Names { table, names } = self;
+        let Sensors { table, names } = self;
         if let Some(number) = table.find(hash, |number| names[*number as usize] == name) {
             return *number as usize;
         }

@@ -3,7 +3,7 @@
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
 use super::{FAILED, WRONG, doctor, plan, show};
-use crate::engine::{self, Job, Standing, Status, wall};
+use crate::engine::{self, Job, Spent, Standing, Status, wall};
 use crate::job::Plan;
 use crate::registry::Registry;
 use crate::sinks::stdout;
@@ -95,8 +95,7 @@ fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
         }
         due
     };
-    while !job.is_finished() {
-        std::thread::sleep(LOOK_EVERY);
+    while !job.ends_within(LOOK_EVERY) {
         if arguments.doctor && due(&mut told, DOCTOR_EVERY) {
             eprint!("{}", doctor::report(job.plan(), &job.status()));
         }
@@ -140,7 +139,7 @@ impl Troubles {
 /// Everything that is counted, as one JSON object.
 fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
     let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, total))| {
-        json!({ "name": p.name, "records": s.records, "rejected": s.rejected, "late": s.late, "queue": s.queue,
+        json!({ "name": p.name, "records": s.records, "rejected": s.rejected, "late": s.late, "queue": s.queue, "queue_most": s.queue_most,
             "progress": s.progress, "total": total, "busy_ns": s.busy_ns, "trouble": s.trouble })
     });
     let steps = plan.steps.iter().zip(&status.steps).map(|(p, s)| {
@@ -148,7 +147,8 @@ fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
             "late": s.late, "waiting": s.waiting, "keys": s.keys, "busy_ns": s.busy_ns, "watermark": show::watermark(s.watermark), "epoch": s.epoch })
     });
     let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| {
-        json!({ "name": p.name, "kind": p.kind, "records": s.records, "queue": s.queue, "busy_ns": s.busy_ns, "trouble": s.trouble })
+        json!({ "name": p.name, "kind": p.kind, "records": s.records, "queue": s.queue, "queue_most": s.queue_most,
+            "busy_ns": s.busy_ns, "trouble": s.trouble })
     });
     let partitions = status.partitions.iter().map(|(origin, s)| {
         json!({ "origin": origin, "name": s.name, "watermark": show::watermark(s.watermark), "offset": s.sequence,
@@ -156,7 +156,15 @@ fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
     });
     json!({ "job": plan.name, "elapsed_s": status.elapsed.as_secs_f64(),
         "partitions": partitions.collect::<Vec<_>>(), "sources": sources.collect::<Vec<_>>(),
-        "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "oldest": doctor::sentence(status) })
+        "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "cpu_ns": spent(&status.spent),
+        "oldest": doctor::sentence(status) })
+}
+
+/// Processor time of every thread, in nanoseconds: with `else` they add up to `process`.
+fn spent(spent: &Spent) -> serde_json::Value {
+    let nanos = |times: &[Duration]| times.iter().map(|time| time.as_nanos() as u64).collect::<Vec<_>>();
+    json!({ "process": spent.process.as_nanos() as u64, "read": nanos(&spent.read), "decode": nanos(&spent.decode),
+        "work": nanos(&spent.work), "write": nanos(&spent.write), "else": spent.rest().as_nanos() as u64 })
 }
 
 /// What the job did, when it is over.
@@ -175,12 +183,13 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             &source.name,
             "read",
             counts.records,
-            &[("behind the watermark", counts.late), ("rejected", counts.rejected)],
+            &[("behind the watermark", counts.late), ("rejected", counts.rejected), waited(counts.queue_most)],
         );
         why(&counts.why);
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
-        let busy = show::duration(Duration::from_nanos(counts.busy_ns.iter().sum()));
+        let busy = counts.busy_ns.iter().map(|busy| show::duration(Duration::from_nanos(*busy)));
+        let busy = busy.collect::<Vec<_>>().join(" + ");
         let did = format!("in, {} out, busy {busy},", show::grouped(counts.out));
         line(&step.name, &did, counts.records, &[("late", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
@@ -188,13 +197,31 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
     for (sink, counts) in plan.sinks.iter().zip(&status.sinks) {
         let from: Vec<String> = sink.inputs.iter().map(|port| show::port(plan.giver(*port), port.output)).collect();
         if !sink.implicit {
-            line(&sink.name, "written", counts.records, &[]);
+            line(&sink.name, "written", counts.records, &[waited(counts.queue_most)]);
         } else if counts.records > 0 {
             let kept = show::count(counts.records as usize, "record");
             eprintln!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
         }
     }
+    shares(&status.spent);
     advice(plan, status);
+}
+
+/// The most batches that ever waited.
+fn waited(most: i64) -> (&'static str, u64) {
+    ("batches waiting at most", most.max(0) as u64)
+}
+
+/// Who has had the processors; what is left over is planning, timely's own threads and those of clients.
+fn shares(spent: &Spent) {
+    let of = |times: &[Duration]| times.iter().sum::<Duration>();
+    let parts = [("reading", of(&spent.read)), ("decoding", of(&spent.decode)), ("working", of(&spent.work))];
+    let parts = parts.into_iter().chain([("writing", of(&spent.write)), ("all else", spent.rest())]);
+    let share = |time: Duration| (time.as_secs_f64() / spent.process.as_secs_f64() * 100.0).round();
+    let parts = parts.map(|(what, time)| format!("{what} {} %", share(time))).collect::<Vec<_>>();
+    if !spent.process.is_zero() {
+        eprintln!("  {:<18} {:>12} of processors: {}", "", show::duration(spent.process), parts.join(", "));
+    }
 }
 
 /// The first rejection says most.

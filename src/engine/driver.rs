@@ -115,9 +115,8 @@ impl Driver {
         let least = self.partitions.values().min().copied().unwrap_or(BEFORE_ALL);
         if least > self.watermark {
             self.watermark = least;
-            for (input, batch) in self.order.release(least) {
-                self.instance.on_batch(input, &batch, &mut self.outputs);
-            }
+            let Driver { order, instance, outputs, .. } = self;
+            order.release(least, |input, rows| instance.on_rows(input, rows, outputs));
             self.instance.on_watermark(least, &mut self.outputs);
         }
     }
@@ -161,8 +160,7 @@ impl Driver {
 
     /// The rows that wait to be put in order, and the watermarks: with the key groups, all that a driver knows.
     pub fn held(&self) -> Held {
-        let waiting = self.order.waiting().map(|(input, batch)| (input, batch.clone())).collect();
-        Held { waiting, partitions: self.partitions.clone(), watermark: self.watermark }
+        Held { waiting: self.order.waiting().collect(), partitions: self.partitions.clone(), watermark: self.watermark }
     }
 
     /// Takes over what another driver held, as far as `mine` says that a row is for this one.

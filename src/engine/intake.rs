@@ -3,6 +3,8 @@
 //! ```text
 //! Reader::read --frames--> decode pool --rows, in order--> Stamper --batches and watermarks--> source operator
 //! ```
+//! A reader that would have to wait for the pool decodes with it.
+//!
 //! Bounded everywhere: a partition has a few frames in the pool, a worker's channel has room for a few batches, and
 //! when it is full nothing is read.
 
@@ -10,6 +12,7 @@ use super::decode::{DecodePool, Decoders, Decoding};
 use super::driver::Mark;
 use super::shared::Shared;
 use super::stamp::Stamper;
+use super::threads::Role;
 use super::wall;
 use crate::batch::Batch;
 use crate::fault::Failure;
@@ -29,8 +32,6 @@ use timely::scheduling::activate::SyncActivator;
 
 /// Records asked of a reader at once.
 const READ_RECORDS: usize = 8_192;
-/// Frames of one partition that may be decoded at once.
-const DECODING_MAX: usize = 4;
 /// How long a partition must have had nothing to give before it counts as caught up.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long the thread sleeps when nobody wakes it.
@@ -55,7 +56,7 @@ pub struct Lane {
     /// The open source.
     pub feed: Arc<dyn Feed>,
     /// How its frames are decoded.
-    pub decoders: Option<Decoders>,
+    pub decoders: Decoders,
     /// Where batches go. Dropped when there is nothing more to come.
     pub sender: Option<SyncSender<Polled>>,
     /// Wakes the source operator.
@@ -84,6 +85,8 @@ pub struct Partition {
     reader: Box<dyn Reader>,
     stamper: Stamper,
     decoding: VecDeque<Decoding>,
+    /// What is decoded and not stamped yet.
+    decoded: VecDeque<Rows>,
     outbox: VecDeque<Polled>,
     at_end: bool,
     closed: bool,
@@ -95,20 +98,46 @@ pub struct Partition {
     progress: u64,
 }
 
+impl Partition {
+    /// Whether all that was read has been stamped.
+    fn is_done(&self) -> bool {
+        self.decoding.is_empty() && self.decoded.is_empty()
+    }
+
+    /// Takes what is next in the queue, if it is decoded. Where it could not be read to its end, what is behind it in
+    /// the queue is dropped.
+    fn fetch(&mut self) {
+        while self.decoded.is_empty() {
+            let Some(first) = self.decoding.front_mut() else { return };
+            match first.take(&mut self.decoded) {
+                None => return,
+                Some(Ok(())) => drop(self.decoding.pop_front()),
+                Some(Err(bad)) => {
+                    self.reader.end();
+                    self.at_end = true;
+                    self.decoding.clear();
+                    self.decoded.push_back(Rows { bad: vec![bad], ..Rows::default() });
+                }
+            }
+        }
+    }
+}
+
 /// Reads all lanes of one worker until they end or the job stops. Runs on its own thread.
 pub fn read(mut lanes: Vec<Lane>, pool: &DecodePool, shared: &Arc<Shared>) {
+    let counted = shared.metrics.threads.count(Role::Read);
     let me = thread::current();
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || me.unpark());
     while !lanes.is_empty() && !shared.stopping() {
         let mut turn = Turn { pool, shared, wake: &wake, busy: false, next: wall::now() + NAP };
         for lane in &mut lanes {
-            if let Err(failure) = turn.lane(lane) {
+            if let Err(failure) = counted.work(|| turn.lane(lane)) {
                 return shared.fail(failure);
             }
         }
         let (busy, next) = (turn.busy, turn.next);
         lanes.retain(|lane| lane.sender.is_some());
-        if !busy {
+        if !busy && !pool.help(&counted) {
             thread::park_timeout(next.saturating_duration_since(wall::now()));
         }
     }
@@ -163,7 +192,7 @@ impl Turn<'_> {
     fn announce(&self, lane: &Lane, origin: Origin) {
         let mark = Mark { source: lane.source as u16, origin, watermark: BEFORE_ALL };
         let polled = Polled { batch: None, rejected: None, late: 0, mark };
-        self.shared.metrics.sources[lane.source].queue.fetch_add(1, Relaxed);
+        self.shared.metrics.sources[lane.source].queue.add(1);
         // A source that is gone needs no telling.
         let _ = lane.sender.as_ref().map(|sender| sender.send(polled));
         let _ = lane.activator.activate();
@@ -182,6 +211,7 @@ impl Turn<'_> {
             reader,
             stamper,
             decoding: VecDeque::new(),
+            decoded: VecDeque::new(),
             outbox: VecDeque::new(),
             at_end: false,
             closed: false,
@@ -202,7 +232,7 @@ impl Turn<'_> {
         if partition.outbox.is_empty() && self.may_read(lane, partition) {
             worked |= self.read(lane, partition)?;
         }
-        if partition.at_end && !partition.closed && partition.decoding.is_empty() && partition.outbox.is_empty() {
+        if partition.at_end && !partition.closed && partition.is_done() && partition.outbox.is_empty() {
             partition.stamper.end();
             partition.closed = true;
             self.shared.partitions.end(partition.origin);
@@ -215,7 +245,7 @@ impl Turn<'_> {
     }
 
     fn may_read(&mut self, lane: &Lane, partition: &Partition) -> bool {
-        if partition.at_end || partition.decoding.len() >= DECODING_MAX {
+        if partition.at_end || partition.decoding.len() >= self.pool.depth() {
             return false;
         }
         if let Some(at) = partition.look_again.filter(|at| !partition.woken.load(Acquire) && *at > wall::now()) {
@@ -243,15 +273,13 @@ impl Turn<'_> {
             .fetch_add(progress.saturating_sub(partition.progress), Relaxed);
         partition.progress = progress;
         self.shared.partitions.behind(partition.origin, partition.reader.behind());
-        if matches!(read, Read::Rows(_) | Read::Frames(_)) {
+        if !matches!(read, Read::Idle(_) | Read::End) {
             partition.quiet = None;
         }
         match read {
-            Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(Box::new(rows))),
-            Read::Frames(frames) => {
-                let decoders = lane.decoders.as_ref().expect("a feed that gives frames has a decoder");
-                partition.decoding.push_back(self.pool.decode(decoders, frames, self.wake));
-            }
+            Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(rows)),
+            Read::Frames(frames) => partition.decoding.push_back(self.pool.decode(&lane.decoders, frames, self.wake)),
+            Read::Errand(errand) => partition.decoding.push_back(self.pool.run(&lane.decoders, errand, self.wake)),
             Read::End => partition.at_end = true,
             Read::Idle(wait) => {
                 partition.look_again = Some(wall::now() + wait);
@@ -270,12 +298,12 @@ impl Turn<'_> {
             return;
         }
         let since = *partition.quiet.get_or_insert_with(wall::now);
-        if since.elapsed() >= QUIET && partition.decoding.is_empty() {
+        if since.elapsed() >= QUIET && partition.is_done() {
             self.shared.partitions.quiet(partition.origin);
             self.shared.moved_on();
         }
         let Some(idle_after) = lane.policy.idle_after.filter(|_| !lane.feed.is_bounded()) else { return };
-        if since.elapsed() < idle_after.to_std() || !partition.decoding.is_empty() {
+        if since.elapsed() < idle_after.to_std() || !partition.is_done() {
             return;
         }
         let before = partition.stamper.watermark();
@@ -291,14 +319,8 @@ impl Turn<'_> {
 
     /// Stamps the rows at the head of the queue, if they are decoded.
     fn stamp(&mut self, lane: &Lane, partition: &mut Partition) -> bool {
-        let rows = match partition.decoding.pop_front().map(Decoding::take) {
-            None => return false,
-            Some(Err(still)) => {
-                partition.decoding.push_front(still);
-                return false;
-            }
-            Some(Ok(rows)) => rows,
-        };
+        partition.fetch();
+        let Some(rows) = partition.decoded.pop_front() else { return false };
         self.give(lane, partition, rows);
         true
     }
@@ -321,7 +343,7 @@ impl Turn<'_> {
     /// Counts what has been sent: only that will be worked off.
     fn count(&self, lane: &Lane, records: usize, rejected: usize, late: usize) {
         let metrics = &self.shared.metrics.sources[lane.source];
-        metrics.queue.fetch_add(1, Relaxed);
+        metrics.queue.add(1);
         metrics.batches.fetch_add(1, Relaxed);
         metrics.records.fetch_add(records as u64, Relaxed);
         metrics.rejected.fetch_add(rejected as u64, Relaxed);

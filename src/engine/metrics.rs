@@ -1,12 +1,14 @@
 //! What every part of a running job counts, always: cheap to count, ready to be shown, summed over workers when asked.
 
+use super::threads::Threads;
 use crate::batch::Batch;
 use crate::job::plan::Plan;
 use crate::sink::Trouble;
 use crate::time::{BEFORE_ALL, EventTime};
 use crate::value::Row;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 /// The counts of a job.
 pub struct Metrics {
@@ -16,6 +18,32 @@ pub struct Metrics {
     pub steps: Vec<Vec<Step>>,
     /// One for each sink.
     pub sinks: Vec<Sink>,
+    /// Who has had how much of the processors.
+    pub threads: Arc<Threads>,
+}
+
+/// How many batches wait.
+#[derive(Default)]
+pub struct Queue {
+    now: AtomicI64,
+    most: AtomicI64,
+}
+
+impl Queue {
+    /// So many come.
+    pub fn add(&self, batches: usize) {
+        let now = self.now.fetch_add(batches as i64, Relaxed) + batches as i64;
+        self.most.fetch_max(now, Relaxed);
+    }
+
+    /// One goes.
+    pub fn take(&self) {
+        self.now.fetch_sub(1, Relaxed);
+    }
+
+    fn read(&self) -> (i64, i64) {
+        (self.now.load(Relaxed), self.most.load(Relaxed))
+    }
 }
 
 /// The counts of a source.
@@ -36,7 +64,7 @@ pub struct Source {
     /// Nanoseconds of reading and stamping.
     pub busy: AtomicU64,
     /// Batches that wait to be taken by workers.
-    pub queue: AtomicI64,
+    pub queue: Queue,
     /// What is wrong with the outside world.
     pub trouble: Mutex<Option<String>>,
 }
@@ -73,7 +101,7 @@ pub struct Sink {
     /// Records written.
     pub records: AtomicU64,
     /// Batches that wait to be written.
-    pub queue: AtomicI64,
+    pub queue: Queue,
     /// Nanoseconds of writing.
     pub busy: AtomicU64,
     /// What its writers say of the outside world.
@@ -87,11 +115,17 @@ impl Metrics {
             sources: plan.sources.iter().map(|_| Source::default()).collect(),
             steps: plan.steps.iter().map(|_| (0..workers).map(|_| Step::new()).collect()).collect(),
             sinks: plan.sinks.iter().map(|_| Sink::default()).collect(),
+            threads: Arc::default(),
         }
     }
 }
 
 impl Step {
+    /// Counts the time since it began to work.
+    pub fn worked(&self, begun: Instant) {
+        self.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+    }
+
     fn new() -> Step {
         let zero = AtomicU64::default;
         Step {
@@ -147,6 +181,8 @@ pub struct SourceCounts {
     pub busy_ns: u64,
     /// See [`Source`].
     pub queue: i64,
+    /// The most that ever waited.
+    pub queue_most: i64,
     /// See [`Source`].
     pub trouble: Option<String>,
 }
@@ -185,6 +221,8 @@ pub struct SinkCounts {
     pub records: u64,
     /// See [`Sink`].
     pub queue: i64,
+    /// The most that ever waited.
+    pub queue_most: i64,
     /// See [`Sink`].
     pub busy_ns: u64,
     /// What is wrong with the outside world.
@@ -194,6 +232,7 @@ pub struct SinkCounts {
 impl Source {
     /// What it counts now.
     pub fn read(&self) -> SourceCounts {
+        let (queue, queue_most) = self.queue.read();
         SourceCounts {
             records: self.records.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
@@ -201,7 +240,8 @@ impl Source {
             late: self.late.load(Relaxed),
             progress: self.progress.load(Relaxed),
             busy_ns: self.busy.load(Relaxed),
-            queue: self.queue.load(Relaxed),
+            queue,
+            queue_most,
             trouble: said(&self.trouble),
         }
     }
@@ -210,10 +250,12 @@ impl Source {
 impl Sink {
     /// What it counts now.
     pub fn read(&self) -> SinkCounts {
+        let (queue, queue_most) = self.queue.read();
         let troubles = self.troubles.lock().expect("nobody panics while saying what is wrong");
         SinkCounts {
             records: self.records.load(Relaxed),
-            queue: self.queue.load(Relaxed),
+            queue,
+            queue_most,
             busy_ns: self.busy.load(Relaxed),
             trouble: troubles.iter().find_map(|say| say()),
         }

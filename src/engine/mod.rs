@@ -24,8 +24,10 @@ mod stamp;
 mod start;
 #[cfg(test)]
 mod tests;
+mod threads;
 pub mod wall;
 
 pub use mount::is_guarded;
 pub use partitions::Standing;
 pub use start::{Job, Status, start};
+pub use threads::Spent;

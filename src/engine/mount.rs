@@ -106,7 +106,7 @@ pub fn source<'s>(
                 }
                 match polled.try_recv() {
                     Ok(polled) => {
-                        shared.metrics.sources[number].queue.fetch_sub(1, Relaxed);
+                        shared.metrics.sources[number].queue.take();
                         if let Some(thread) = reader.get() {
                             thread.unpark();
                         }
@@ -116,8 +116,10 @@ pub fn source<'s>(
                         }
                     }
                     Err(TryRecvError::Empty) => {
-                        let Some(begun) = epoch.begun else { return };
-                        let left = settings.epoch.to_std().saturating_sub(begun.elapsed());
+                        if !epoch.has_begun {
+                            return;
+                        }
+                        let left = settings.epoch.to_std().saturating_sub(epoch.since.elapsed());
                         if !left.is_zero() {
                             return again.activate_after(left);
                         }
@@ -142,8 +144,10 @@ struct OpenEpoch {
     number: Epoch,
     records: usize,
     bytes: usize,
-    /// When the first thing was given into it.
-    begun: Option<Instant>,
+    /// Whether anything was given into it.
+    has_begun: bool,
+    /// When the one before it ended.
+    since: Instant,
     watermarks: BTreeMap<Origin, EventTime>,
 }
 
@@ -155,7 +159,8 @@ impl OpenEpoch {
             number: 0,
             records: 0,
             bytes: 0,
-            begun: None,
+            has_begun: false,
+            since: wall::now(),
             watermarks: BTreeMap::new(),
         }
     }
@@ -170,7 +175,7 @@ impl OpenEpoch {
 
     fn give(&mut self, polled: Polled, ports: &mut [Out; 2]) {
         let caps = self.caps.as_ref().expect("an open epoch has capabilities");
-        self.begun.get_or_insert_with(wall::now);
+        self.has_begun = true;
         self.records += polled.batch.as_ref().map_or(0, Batch::len);
         self.bytes += [&polled.batch, &polled.rejected].into_iter().flatten().map(Batch::bytes).sum::<usize>();
         for (port, batch) in [polled.batch, polled.rejected].into_iter().enumerate() {
@@ -195,7 +200,7 @@ impl OpenEpoch {
         });
         marks.activate().session(&caps[2]).give_iterator(said);
         caps.iter_mut().for_each(|cap| cap.downgrade(&next));
-        (self.number, self.records, self.bytes, self.begun) = (next, 0, 0, None);
+        (self.number, self.records, self.bytes, self.has_begun, self.since) = (next, 0, 0, false, wall::now());
     }
 
     fn finish(&mut self, marks: &mut MarksOut, shared: &Shared) {
@@ -213,6 +218,7 @@ impl OpenEpoch {
 pub fn split<'s>(
     mounting: &Mounting<'s>,
     name: &str,
+    number: usize,
     stream: Stream<'s>,
     mut splitter: Splitter,
     mut outputs: Outputs,
@@ -222,7 +228,7 @@ pub fn split<'s>(
     let (parcels, parcels_stream) = builder.new_output();
     let (rejected, rejected_stream) = builder.new_output();
     let (mut parcels, mut rejected) = (Out::from(parcels), Out::from(rejected));
-    let (shared, name) = (mounting.shared.clone(), name.to_owned());
+    let (shared, name, worker) = (mounting.shared.clone(), name.to_owned(), mounting.scope.index());
     builder.build(move |caps| {
         drop(caps);
         move |_| {
@@ -230,6 +236,7 @@ pub fn split<'s>(
                 if shared.failed() {
                     return batches.clear();
                 }
+                let begun = wall::now();
                 let mut sending = parcels.activate();
                 let held = cap.retain(0);
                 let mut session = sending.session(&held);
@@ -244,6 +251,7 @@ pub fn split<'s>(
                     let refused = outputs.drain().rejected.into_iter().map(|batch| Parcel { to: 0, batch });
                     rejected.activate().session(&cap.retain(1)).give_iterator(refused);
                 }
+                shared.metrics.steps[number][worker].worked(begun);
             });
         }
     });
@@ -334,7 +342,7 @@ impl RunningStep {
         }
         parcels.clear();
         self.emit(caps);
-        self.worked(begun);
+        self.shared.metrics.steps[self.number][self.worker].worked(begun);
     }
 
     fn close(&mut self, frontier: Option<Epoch>, caps: &[Capability<Epoch>]) {
@@ -350,7 +358,7 @@ impl RunningStep {
         metrics.keys.store(self.driver.keys() as u64, Relaxed);
         metrics.waiting.store(self.driver.waiting() as u64, Relaxed);
         metrics.epoch.store(frontier.unwrap_or(Epoch::MAX), Relaxed);
-        self.worked(begun);
+        metrics.worked(begun);
     }
 
     fn emit(&mut self, caps: &[Capability<Epoch>]) {
@@ -366,11 +374,6 @@ impl RunningStep {
             let parcels = batches.into_iter().map(|batch| Parcel { to: 0, batch });
             self.ports[port].activate().session(&caps[port]).give_iterator(parcels);
         }
-    }
-
-    fn worked(&self, begun: Instant) {
-        let metrics = &self.shared.metrics.steps[self.number][self.worker];
-        metrics.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
     }
 }
 
@@ -410,7 +413,7 @@ pub fn sink<'s>(
                 if shared.failed() {
                     return parcels.clear();
                 }
-                queue.fetch_add(parcels.len() as i64, Relaxed);
+                queue.add(parcels.len());
                 pending.take(cap, parcels);
             };
             if let Some(input) = &mut by_worker {

@@ -1,6 +1,7 @@
 //! Writes to a sink on a thread of its own, so that no worker ever waits for a disk or a broker.
 
 use super::shared::Shared;
+use super::threads::Role;
 use super::wall;
 use crate::batch::Batch;
 use crate::fault::Failure;
@@ -80,6 +81,7 @@ impl Outlet {
 
 fn work(mut writer: Box<dyn Writer>, post: &Post, queue: &Receiver<Order>, done: &AtomicU64) {
     let metrics = &post.shared.metrics.sinks[post.sink];
+    let _counted = post.shared.metrics.threads.count(Role::Write);
     while let Ok(order) = queue.recv() {
         let last = matches!(order, Order::Finish);
         if !post.shared.failed() {
@@ -96,11 +98,14 @@ fn work(mut writer: Box<dyn Writer>, post: &Post, queue: &Receiver<Order>, done:
         }
         if let Order::Write(batch) = &order {
             metrics.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            metrics.queue.fetch_sub(1, Ordering::Relaxed);
+            metrics.queue.take();
         }
         done.fetch_add(1, Ordering::Release);
-        // A worker that is gone does not wait for it.
-        let _ = post.activator.activate();
+        // An epoch is done when it is flushed: before that there is nothing that the worker could let go of. One that is
+        // gone does not wait for it.
+        if !matches!(order, Order::Write(_)) {
+            let _ = post.activator.activate();
+        }
         if last {
             return;
         }

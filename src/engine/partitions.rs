@@ -128,10 +128,10 @@ impl Partitions {
         })
     }
 
-    /// The least watermark of the source's partitions that still have something to give, one that has not spoken yet
-    /// included; none when there are none.
+    /// The least watermark of the partitions that meet those of `source` in some step and still have something to give,
+    /// one that has not spoken yet included; none when there are none. Who is far ahead of it would only fill memory.
     pub fn slowest(&self, source: usize) -> Option<EventTime> {
-        let gives = |s: &&Standing| s.source == source && !s.quiet && !s.ended;
+        let gives = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.quiet && !s.ended;
         self.with(|places| places.values().filter(gives).map(|s| s.watermark).min())
     }
 
@@ -171,7 +171,7 @@ mod tests {
         partitions.advance(2, reached(40), Some(0), 1);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(BEFORE_ALL)));
         partitions.quiet(1);
-        assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(50)));
+        assert_eq!((partitions.reached(0), partitions.slowest(0)), (BEFORE_ALL, Some(40)));
         partitions.idle(1, 40);
         assert_eq!((partitions.reached(0), partitions.reached(2)), (40, BEFORE_ALL));
         partitions.end(2);

@@ -101,7 +101,7 @@ impl<'s> Rendering<'_, 's> {
             inputs
                 .into_iter()
                 .zip(&step.key)
-                .map(|(stream, key)| self.split(step, &names, stream, key.clone(), &mut refused))
+                .map(|(stream, key)| self.split(i, &names, stream, key.clone(), &mut refused))
                 .collect()
         } else {
             inputs
@@ -125,7 +125,7 @@ impl<'s> Rendering<'_, 's> {
 
     fn split(
         &self,
-        step: &StepPlan,
+        number: usize,
         names: &StepNames,
         stream: Stream<'s>,
         key: Vec<crate::expression::Expression>,
@@ -133,7 +133,7 @@ impl<'s> Rendering<'_, 's> {
     ) -> Stream<'s> {
         let splitter = Splitter::new(key, self.mounting.scope.peers());
         let (parcels, rejected) =
-            mount::split(&self.mounting, &step.name, stream, splitter, Outputs::new(names.clone()));
+            mount::split(&self.mounting, &names.name, number, stream, splitter, Outputs::new(names.clone()));
         refused.push(rejected);
         parcels
     }
@@ -162,9 +162,9 @@ fn scattered(plan: &Plan, port: Port) -> bool {
     let Node::Step(i) = port.node else { return false };
     let step = &plan.steps[i];
     if step.planned.keyed {
-        // What a keyed step derives has the step and key group as its origin; what it passes on, rejects or finds late
-        // does not.
-        return port.output != Output::Out || step.planned.passes;
+        // What a keyed step derives has the step and key group as its origin; what it lets through, rejects or finds
+        // late does not.
+        return port.output != Output::Out || step.planned.keeps_origin;
     }
     step.inputs.iter().any(|port| scattered(plan, *port))
 }

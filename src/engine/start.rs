@@ -8,6 +8,7 @@ use super::partitions::{Partitions, Standing};
 use super::render::{Rendered, render};
 use super::shared::Shared;
 use super::stamp::Stamper;
+use super::threads::{Role, Spent};
 use super::wall;
 use crate::fault::Failure;
 use crate::job::plan::Plan;
@@ -18,7 +19,7 @@ use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ const PARK: Duration = Duration::from_millis(200);
 pub struct Job {
     start: Arc<Start>,
     thread: Option<JoinHandle<()>>,
+    /// Closed when the job has ended.
+    ended: Receiver<()>,
     begun: Instant,
 }
 
@@ -50,7 +53,7 @@ pub struct OpenSource {
     /// The source.
     pub feed: Arc<dyn Feed>,
     /// How its frames are decoded.
-    pub decoders: Option<Decoders>,
+    pub decoders: Decoders,
     /// Whether its partitions are of one topic, so that their numbers name them; settled when the job starts.
     pub alone: bool,
     /// For each worker, the partitions that it is to open.
@@ -75,6 +78,8 @@ pub struct Status {
     pub sinks: Vec<SinkCounts>,
     /// Source partitions.
     pub partitions: Vec<(Origin, Standing)>,
+    /// Processor time, by what threads do.
+    pub spent: Spent,
 }
 
 /// Opens sources and sinks and sets the workers going.
@@ -85,14 +90,19 @@ pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
     start.sources = (0..start.plan.sources.len()).map(|i| start.open_source(i, workers)).collect::<Result<_, _>>()?;
     let writers = start.open_sinks(workers)?;
     let start = Arc::new(start);
-    let pool = DecodePool::new(std::thread::available_parallelism().map_or(2, |n| n.get()));
+    let pool = DecodePool::new(
+        std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1)),
+        &start.shared.metrics.threads,
+    );
     discover(&start);
     let writers = Mutex::new(writers.into_iter().map(Some).collect::<Vec<_>>());
     let begun = wall::now();
     let (mine, shared) = (start.clone(), start.shared.clone());
     let config =
         timely::Config { communication: Communication::Process(workers), worker: timely::WorkerConfig::default() };
+    let (ends, ended) = mpsc::channel();
     let run = move || {
+        let _ends = ends;
         let guards = timely::execute(config, move |worker| {
             let writers = writers.lock().expect("no worker panics here").get_mut(worker.index()).and_then(Option::take);
             work(worker, &mine, &pool, writers.expect("every worker has its writers, and takes them once"));
@@ -107,7 +117,7 @@ pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
     };
     let thread = Builder::new().name("eagre:job".into()).spawn(run);
     let thread = thread.map_err(|e| Failure::new(format!("the job's thread cannot be started: {e}")))?;
-    Ok(Job { start, thread: Some(thread), begun })
+    Ok(Job { start, thread: Some(thread), ended, begun })
 }
 
 impl Job {
@@ -132,6 +142,11 @@ impl Job {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
+    /// Waits so long for it to end; says whether it has.
+    pub fn ends_within(&self, time: Duration) -> bool {
+        self.ended.recv_timeout(time) == Err(RecvTimeoutError::Disconnected)
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         let shared = &self.start.shared;
@@ -143,6 +158,7 @@ impl Job {
             steps: shared.metrics.steps.iter().map(|step| read_step(step)).collect(),
             sinks: shared.metrics.sinks.iter().map(|s| s.read()).collect(),
             partitions: shared.partitions.all(),
+            spent: shared.metrics.threads.spent(),
         }
     }
 
@@ -179,7 +195,7 @@ impl Start {
         let doing = |failure: Failure| failure.doing(format_args!("source `{}`", plan.name));
         let feed: Arc<dyn Feed> = plan.source.open(&plan.name, &plan.output).map_err(doing)?.into();
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
-        let decoders = feed.decoder().map(Decoders::new);
+        let decoders = Decoders::new(feed.decoder());
         let names = first_partitions(&plan.name, &feed).map_err(doing)?;
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
         let open = OpenSource { feed, decoders, alone, found };
@@ -299,6 +315,7 @@ fn show(source: &str, partition: &str, alone: bool) -> String {
 
 /// Builds the plan on a worker and steps it to its end.
 fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Writers) {
+    let _counted = start.shared.metrics.threads.count(Role::Work);
     let rendered = worker.dataflow(|scope| {
         let mounting = Mounting {
             scope,

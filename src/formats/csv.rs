@@ -9,9 +9,12 @@
 //! - **An empty cell** is null; a quoted empty cell is empty text, or null where the field is not text.
 //! - **Numbers and truths** may have spaces around them; text keeps its own. `true` and `false` in any case.
 //! - **A record** has as many cells as the header, or it is rejected. Empty lines are no records.
-//! - **Text** is UTF-8, checked once a frame; where that fails, each record is checked, and only bad ones are rejected.
+//! - **Records without quotes**, which most are, are read cell by cell in one pass; whatever is not simple there, or does
+//!   not fit, is read again in the general way, whose answer counts.
+//! - **Text** is UTF-8, or its record is rejected.
 
 use crate::fault;
+use crate::formats::scan::{self, byte};
 use crate::formats::table::{Found, Table, not_utf8};
 use crate::formats::{Decoder, Frames, Layout, Rows, TimeUnit, Wanted, Written};
 use crate::schema::Kind;
@@ -23,12 +26,21 @@ pub struct CsvDecoder {
     delimiter: u8,
     /// The field of each column, where it is wanted.
     columns: Vec<Option<usize>>,
+    quick: bool,
+    /// The wanted fields that no column has; `None` where every record is the general way's.
+    absent: Option<Vec<usize>>,
 }
 
 impl CsvDecoder {
     /// A decoder of the wanted fields, between delimiters that are one ASCII character.
     pub fn new(wanted: &Wanted, delimiter: u8) -> CsvDecoder {
-        CsvDecoder { table: Table::new(wanted), delimiter, columns: Vec::new() }
+        let quick = !delimiter.is_ascii_alphanumeric() && !b"+-.\"\r\n".contains(&delimiter);
+        CsvDecoder { quick, ..CsvDecoder::general(wanted, delimiter) }
+    }
+
+    /// A decoder that takes nothing for simple: slow, and what [`CsvDecoder::new`] has to agree with.
+    pub fn general(wanted: &Wanted, delimiter: u8) -> CsvDecoder {
+        CsvDecoder { table: Table::new(wanted), delimiter, columns: Vec::new(), quick: false, absent: None }
     }
 
     /// Learns the columns; what is wanted and not there is missing from every record.
@@ -38,6 +50,37 @@ impl CsvDecoder {
             let name = cell.ok().and_then(|cell| self.table.field(&cell.text));
             self.columns.push(name);
         }
+        let times = |field: &usize| self.columns.iter().filter(|c| **c == Some(*field)).count();
+        let once = self.columns.iter().flatten().all(|field| times(field) == 1);
+        let absent = || self.table.wanted_columns().into_iter().filter(|field| times(field) == 0).collect();
+        self.absent = (self.quick && once).then(absent);
+    }
+
+    /// Puts the record that begins at `from` into the table, if it is without quotes and fits; gives where the next
+    /// begins. Where `None`, something may have been put, and the general way decides.
+    #[inline(always)]
+    fn simple(&mut self, bytes: &[u8], from: usize, sequence: i64) -> Option<usize> {
+        let absent = self.absent.as_ref()?;
+        if matches!(byte(bytes, from), b'\n' | b'\r') {
+            return None;
+        }
+        let (mut at, mut ended) = (from, false);
+        for column in &self.columns {
+            if ended {
+                return None;
+            }
+            let cell = match *column {
+                Some(field) => simple_cell(&mut self.table, bytes, at, self.delimiter, field)?,
+                None => cell_end(bytes, at, self.delimiter)?,
+            };
+            ended = match byte(bytes, cell) {
+                b'\n' => true,
+                found if found == self.delimiter => false,
+                _ => return None,
+            };
+            at = cell + 1;
+        }
+        (ended && self.table.close(absent, sequence, None)).then_some(at)
     }
 
     fn record(&mut self, line: &str) -> Result<(), String> {
@@ -60,28 +103,74 @@ impl Decoder for CsvDecoder {
     fn decode(&mut self, frames: &Frames) -> Rows {
         let Layout::Lines { at } = frames.layout else { unreachable!("CSV lies in lines") };
         let bytes = frames.bytes.as_slice();
-        let whole = std::str::from_utf8(bytes).ok();
-        let mut ends = RecordEnds::new(self.delimiter);
         let (mut from, mut first) = (0, true);
+        self.absent = None;
         while from < bytes.len() {
-            let end = ends.next(bytes).unwrap_or(bytes.len());
-            let cut = from..from + without_end(&bytes[from..end]).len();
-            let text = match whole {
-                Some(whole) => Some(&whole[cut.clone()]),
-                None => std::str::from_utf8(&bytes[cut.clone()]).ok(),
-            };
+            let sequence = at + from as i64;
+            if let Some(next) = self.simple(bytes, from, sequence) {
+                from = next;
+                continue;
+            }
+            let end = RecordEnds::at(self.delimiter, from).next(bytes).unwrap_or(bytes.len());
+            let record = without_end(&bytes[from..end]);
+            let text = std::str::from_utf8(record);
             if first {
                 self.header(text.unwrap_or_default());
-            } else if !cut.is_empty() {
-                let sequence = at + from as i64;
-                let read = text.ok_or_else(|| not_utf8(&bytes[cut.clone()])).and_then(|line| self.record(line));
+            } else if !record.is_empty() {
+                self.table.undo();
+                let read = text.map_err(|_| not_utf8(record)).and_then(|line| self.record(line));
                 if let Err(reason) = read.and_then(|()| self.table.commit(sequence, None)) {
-                    self.table.reject(sequence, reason, &bytes[cut]);
+                    self.table.reject(sequence, reason, record);
                 }
             }
             (from, first) = (end, false);
         }
         self.table.finish()
+    }
+}
+
+/// Puts a wanted cell without quotes into the table, and gives where it ends: at a delimiter or line feed.
+#[inline(always)]
+fn simple_cell(table: &mut Table, bytes: &[u8], at: usize, delimiter: u8, field: usize) -> Option<usize> {
+    let written = table.written(field);
+    if is_number(written)
+        && let Some((found, end)) = scan::number(bytes, at)
+        && (byte(bytes, end) == delimiter || byte(bytes, end) == b'\n')
+        // A negative zero without decimals is an integer here, so it has no sign.
+        && !(byte(bytes, at) == b'-' && end == at + 2)
+    {
+        return table.place(field, found).then_some(end);
+    }
+    let end = cell_end(bytes, at, delimiter)?;
+    let ends_line = byte(bytes, end) == b'\n';
+    let cut = if ends_line && end > at && bytes[end - 1] == b'\r' { end - 1 } else { end };
+    if written.kind == Kind::Text && cut > at {
+        return table.place_text(field, &bytes[at..cut]).then_some(end);
+    }
+    let cell = Cell { text: Cow::Borrowed(std::str::from_utf8(&bytes[at..cut]).ok()?), quoted: false };
+    table.place(field, found(written, &cell)).then_some(end)
+}
+
+/// Where the delimiter or line feed is that ends a cell in UTF-8, if nothing unusual comes before it.
+#[inline(always)]
+fn cell_end(bytes: &[u8], from: usize, delimiter: u8) -> Option<usize> {
+    let mut at = from;
+    let mut ascii = true;
+    loop {
+        let (stop, plain) = scan::text_until(bytes, at, [b'"', delimiter, 0x1f]);
+        ascii &= plain;
+        match byte(bytes, stop) {
+            b'\r' | b'\t' if byte(bytes, stop) != delimiter => at = stop + 1,
+            _ => return scan::is_utf8(&bytes[from..stop.min(bytes.len())], ascii).then_some(stop),
+        }
+    }
+}
+
+fn is_number(written: Written) -> bool {
+    match written.kind {
+        Kind::Int | Kind::Float => true,
+        Kind::Time => written.unit != TimeUnit::Text,
+        Kind::Bool | Kind::Text => false,
     }
 }
 
@@ -132,7 +221,12 @@ pub struct RecordEnds {
 impl RecordEnds {
     /// At the beginning of a record.
     pub fn new(delimiter: u8) -> RecordEnds {
-        RecordEnds { delimiter, scanned: 0, inside: false, closed: usize::MAX }
+        RecordEnds::at(delimiter, 0)
+    }
+
+    /// At the beginning of the record that begins there.
+    fn at(delimiter: u8, scanned: usize) -> RecordEnds {
+        RecordEnds { delimiter, scanned, inside: false, closed: usize::MAX }
     }
 
     /// What lies between cells.
@@ -240,13 +334,10 @@ fn found<'a>(written: Written, cell: &'a Cell<'_>) -> Found<'a> {
         return Found::Null;
     }
     let trimmed = text.trim();
-    match (written.kind, written.unit) {
-        (Kind::Bool, _) if trimmed.eq_ignore_ascii_case("true") => Found::Bool(true),
-        (Kind::Bool, _) if trimmed.eq_ignore_ascii_case("false") => Found::Bool(false),
-        (Kind::Int | Kind::Float, _)
-        | (Kind::Time, TimeUnit::Seconds | TimeUnit::Millis | TimeUnit::Micros | TimeUnit::Nanos) => {
-            number(trimmed).unwrap_or(Found::Text(text))
-        }
+    match written.kind {
+        Kind::Bool if trimmed.eq_ignore_ascii_case("true") => Found::Bool(true),
+        Kind::Bool if trimmed.eq_ignore_ascii_case("false") => Found::Bool(false),
+        _ if is_number(written) => number(trimmed).unwrap_or(Found::Text(text)),
         _ => Found::Text(text),
     }
 }

@@ -14,8 +14,9 @@
 
 use crate::batch::{Batch, write_json_float, write_json_text};
 use crate::schema::Schema;
-use crate::time::{self, EventTime};
+use crate::time::{EventTime, TimeText};
 use crate::value::Cells;
+use arrow::array::Array;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt::Write;
@@ -62,12 +63,13 @@ impl Lines {
 
     /// The rows of a batch, ready to be written.
     pub fn rows<'a>(&'a self, batch: &'a Batch) -> LineRows<'a> {
-        LineRows { lines: self, times: batch.times(), cells: batch.columns().iter().map(Cells::of).collect() }
+        let cells = batch.columns().iter().map(|column| (Cells::of(column), TimeText::default())).collect();
+        LineRows { lines: self, times: batch.times(), time: TimeText::default(), cells }
     }
 
     /// Appends some rows of a batch, each with its `\n`.
     pub fn write(&self, batch: &Batch, rows: Range<usize>, text: &mut String) {
-        let ready = self.rows(batch);
+        let mut ready = self.rows(batch);
         for row in rows {
             ready.write(row, text);
             text.push('\n');
@@ -79,34 +81,43 @@ impl Lines {
 pub struct LineRows<'a> {
     lines: &'a Lines,
     times: &'a [EventTime],
-    cells: Vec<Cells<'a>>,
+    time: TimeText,
+    /// The columns; beside each of times the text of the last.
+    cells: Vec<(Cells<'a>, TimeText)>,
 }
 
 impl LineRows<'_> {
     /// Appends a row, without the end of the line.
-    pub fn write(&self, row: usize, text: &mut String) {
+    pub fn write(&mut self, row: usize, text: &mut String) {
         match self.lines.style {
             Style::Json => self.write_json(row, text),
             Style::Csv => self.write_csv(row, text),
         }
     }
 
-    fn write_json(&self, row: usize, text: &mut String) {
+    fn write_json(&mut self, row: usize, text: &mut String) {
         text.push_str(&self.lines.labels[0]);
-        time::write_to(text, self.times[row]);
+        text.push_str(self.time.of(self.times[row]));
         text.push('"');
-        for (label, cells) in self.lines.labels[1..].iter().zip(&self.cells) {
+        for (label, (cells, time)) in self.lines.labels[1..].iter().zip(&mut self.cells) {
             text.push_str(label);
-            cells.write_json(text, row);
+            match cells {
+                Cells::Time(times) if !times.is_null(row) => {
+                    text.push('"');
+                    text.push_str(time.of(times.value(row)));
+                    text.push('"');
+                }
+                cells => cells.write_json(text, row),
+            }
         }
         text.push('}');
     }
 
-    fn write_csv(&self, row: usize, text: &mut String) {
-        time::write_to(text, self.times[row]);
-        for cells in &self.cells {
+    fn write_csv(&mut self, row: usize, text: &mut String) {
+        text.push_str(self.time.of(self.times[row]));
+        for (cells, time) in &mut self.cells {
             text.push(',');
-            write_csv(text, *cells, row);
+            write_csv(text, *cells, row, time);
         }
     }
 }
@@ -125,13 +136,13 @@ fn label(style: Style, name: &str, first: bool) -> String {
     }
 }
 
-fn write_csv(text: &mut String, cells: Cells<'_>, row: usize) {
+fn write_csv(text: &mut String, cells: Cells<'_>, row: usize, time: &mut TimeText) {
     if cells.is_null(row) {
         return;
     }
     match cells {
         Cells::Text(cells) => write_csv_text(text, cells.value(row)),
-        Cells::Time(cells) => time::write_to(text, cells.value(row)),
+        Cells::Time(cells) => text.push_str(time.of(cells.value(row))),
         Cells::Float(cells) if cells.value(row).is_finite() => write_json_float(text, cells.value(row)),
         Cells::Float(cells) => write!(text, "{}", cells.value(row)).expect("writing to a String does not fail"),
         other => other.write_json(text, row),

@@ -3,7 +3,7 @@
 //! `serde_json` reads each record straight into the columns; no value of a record is ever put together on the way. The
 //! rules of typing are those of `table.rs`. Beyond them:
 //!
-//! - **Text** is UTF-8, checked once a frame; where that fails, each record is checked, and only bad ones are rejected.
+//! - **Text** is UTF-8, or the record is rejected.
 //! - **A record** is one JSON object. Anything else, and anything behind it, rejects the record. So do `NaN` and
 //!   `Infinity`, which JSON does not have, and numbers too large for a float.
 //! - **Numbers** are read to the nearest float, to the last bit.
@@ -14,73 +14,94 @@
 //!
 //! A reason ends with the column where the reading stopped, counted in bytes from 1.
 
+mod shape;
+
 use crate::formats::table::{Found, Table, not_utf8};
 use crate::formats::{Decoder, Frames, Layout, Messages, Rows, Wanted};
 use crate::time::EventTime;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use shape::Shapes;
 use std::fmt;
-use std::iter;
 use std::ops::Range;
 
 /// Decodes JSON in lines and in messages.
 pub struct JsonDecoder {
     table: Table,
+    /// What is tried first; the general decoder's alone where there is none.
+    shapes: Option<Shapes>,
 }
 
 impl JsonDecoder {
     /// A decoder of the wanted fields.
     pub fn new(wanted: &Wanted) -> JsonDecoder {
-        JsonDecoder { table: Table::new(wanted) }
+        JsonDecoder { table: Table::new(wanted), shapes: Some(Shapes::new()) }
+    }
+
+    /// A decoder that reads every record as if it were the first: slow, and what [`JsonDecoder::new`] has to agree
+    /// with.
+    pub fn general(wanted: &Wanted) -> JsonDecoder {
+        JsonDecoder { table: Table::new(wanted), shapes: None }
     }
 
     fn lines(&mut self, bytes: &[u8], at: i64) {
-        let whole = std::str::from_utf8(bytes).ok();
         let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', bytes).chain(iter::once(bytes.len())) {
+        while from < bytes.len() {
+            if let Some(next) = self.line(bytes, from, at + from as i64) {
+                from = next;
+                continue;
+            }
+            let end = memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |length| from + length);
             let cut = if end > from && bytes[end - 1] == b'\r' { end - 1 } else { end };
             if cut > from {
-                self.record(bytes, whole, from..cut, at + from as i64, None);
+                self.record(&bytes[from..cut], at + from as i64, None);
             }
             from = end + 1;
         }
     }
 
+    /// Reads a line of a known shape; gives where the next begins.
+    #[inline(always)]
+    fn line(&mut self, bytes: &[u8], from: usize, sequence: i64) -> Option<usize> {
+        let (end, absent) = self.shapes.as_mut()?.read(&mut self.table, bytes, from)?;
+        let next = match &bytes[end..] {
+            [b'\n', ..] => end + 1,
+            [b'\r', b'\n', ..] => end + 2,
+            [] | [b'\r'] => bytes.len(),
+            _ => return None,
+        };
+        self.table.close(absent, sequence, None).then_some(next)
+    }
+
     fn messages(&mut self, bytes: &[u8], messages: &Messages) {
-        let whole = std::str::from_utf8(bytes).ok();
         let mut from = 0;
         for (i, end) in messages.ends.iter().copied().enumerate() {
-            let sequence = messages.sequences[i];
+            let (sequence, envelope) = (messages.sequences[i], Some(messages.times[i]));
             if messages.absent[i] {
                 self.table.reject(sequence, "no payload, wanted a JSON object".to_owned(), &[]);
-            } else {
-                self.record(bytes, whole, from..end, sequence, Some(messages.times[i]));
+            } else if !self.message(bytes, from..end, sequence, envelope) {
+                self.record(&bytes[from..end], sequence, envelope);
             }
             from = end;
         }
     }
 
-    /// One record of the frame; `whole` is all of the frame where it is UTF-8.
-    #[inline]
-    fn record(
-        &mut self,
-        bytes: &[u8],
-        whole: Option<&str>,
-        at: Range<usize>,
-        sequence: i64,
-        envelope: Option<EventTime>,
-    ) {
-        let payload = &bytes[at.clone()];
-        let text = match whole {
-            // A message may end in the middle of a character that the next one completes: neither is text then.
-            Some(whole) => whole.get(at),
-            None => std::str::from_utf8(payload).ok(),
-        };
-        let read = match text {
-            Some(text) => read(&mut self.table, text),
-            None => Err(not_utf8(payload)),
-        };
-        if let Err(reason) = read.and_then(|()| self.table.commit(sequence, envelope)) {
-            self.table.reject(sequence, reason, payload);
+    /// Reads a message of a known shape; says whether it is one.
+    #[inline(always)]
+    fn message(&mut self, bytes: &[u8], at: Range<usize>, sequence: i64, envelope: Option<EventTime>) -> bool {
+        let Some(shapes) = &mut self.shapes else { return false };
+        let Some((end, absent)) = shapes.read(&mut self.table, bytes, at.start) else { return false };
+        end == at.end && self.table.close(absent, sequence, envelope)
+    }
+
+    /// Reads a record of any shape. A known one that was tried in vain may have left something in the table.
+    fn record(&mut self, payload: &[u8], sequence: i64, envelope: Option<EventTime>) {
+        self.table.undo();
+        let text = std::str::from_utf8(payload).map_err(|_| not_utf8(payload));
+        let read = text.and_then(|text| read(&mut self.table, text).map(|()| text));
+        match (read.and_then(|text| self.table.commit(sequence, envelope).map(|()| text)), &mut self.shapes) {
+            (Err(reason), _) => self.table.reject(sequence, reason, payload),
+            (Ok(text), Some(shapes)) => shapes.learn(&self.table, text),
+            (Ok(_), None) => {}
         }
     }
 }
@@ -258,7 +279,13 @@ mod tests {
 
     fn decode(wanted: &Wanted, lines: &[u8]) -> String {
         let frames = Frames { bytes: lines.to_vec(), layout: Layout::Lines { at: 1000 } };
-        text_of(wanted, JsonDecoder::new(wanted).decode(&frames))
+        let general = text_of(wanted, JsonDecoder::general(wanted).decode(&frames));
+        let mut learns = JsonDecoder::new(wanted);
+        for round in ["first", "second"] {
+            let learned = text_of(wanted, learns.decode(&frames));
+            assert_eq!(learned, general, "{round} time: {}", String::from_utf8_lossy(lines));
+        }
+        general
     }
 
     /// One field and its value behind a good event time: the row as JSON without nulls, or the reason.
@@ -307,6 +334,29 @@ mod tests {
         check(r#""x":1,"x":2"#, "{}");
         let long = format!("\"i\":\"{}\"", "x".repeat(50));
         check(&long, &format!("! field `i`: found text \"{}\"…, wanted int, column 63", "x".repeat(40)));
+    }
+
+    #[test]
+    fn values_of_a_known_shape_are_what_they_are_in_general() {
+        let values = "0 -0 -0.0 01 1. 7 9007199254740992 9007199254740993 -9007199254740993 9223372036854775807 \
+            9223372036854775808 -9223372036854775808 -9223372036854775809 1234567890123456789 18446744073709551616 \
+            1e3 1E-3 1e999 0e999 0.30000000000000004 5e-324 123456789.123456789 1e 1e+ +1 .5 NaN true false null tru \
+            nulll [] [1] {} {\"x\":1} \"\" \"a\" \"é\" \"a\\nb\" \"\\u00e9\" \"\\ud83d\\ude00\" \"\\ud800\" \"\\udc00x\" \"\\u12\" \
+            \"\\x\" \"\u{1f}\" \"open \"s\",\"s\":\"b\" 1,\"i\":2 1,\"t\":3 1,\"x\":3,\"x\":4 1}x 1}} \"\u{7f}\" '1'";
+        let learned = r#"{"t":0,"b":true,"x":1,"i":5,"f":0.5,"s":"text"}"#;
+        for value in values.split_whitespace() {
+            for field in ["b", "x", "i", "f", "s", "t", "new"] {
+                let others: String = learned[1..learned.len() - 1]
+                    .split(',')
+                    .filter(|part| !part.starts_with(&format!("\"{field}\"")))
+                    .map(|part| format!("{part},"))
+                    .collect();
+                decode(&usual(), format!("{learned}\n{{{others}\"{field}\":{value}}}\n{learned}\n").as_bytes());
+                let (start, end) = learned.split_once(&format!("\"{field}\":")).unwrap_or((learned, ""));
+                let end = end.split_once(',').map_or("}", |(_, end)| end);
+                decode(&usual(), format!("{learned}\n{start}\"{field}\":{value},{end}\n{learned}\r\n").as_bytes());
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod encode;
 pub mod json;
 pub mod parquet;
 pub mod parquet_writer;
+pub(crate) mod scan;
 pub(crate) mod table;
 
 pub(crate) use table::{bad, only_bad};

@@ -17,43 +17,63 @@ use arrow::compute::{self, CastOptions};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimeUnit as ArrowUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
 /// The fields that a file offers, in its order: those of a kind, with a name that no system column has.
 pub fn schema_of(file: File) -> Result<Schema, Failure> {
-    Ok(offered(open(file)?.schema()))
+    Ok(offered(metadata(&file)?.schema()))
 }
 
-/// The rows of a file, from one of them on.
+/// The rows of a file, from one of them on: read here some at a time, or row group by row group elsewhere.
 pub struct RowGroups {
-    batches: ParquetRecordBatchReader,
-    wanted: Wanted,
-    rows: i64,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    columns: Columns,
+    /// The row group that is being read.
+    open: Option<ParquetRecordBatchReader>,
+    /// The row group that comes next, and how many of its rows are left out.
+    group: usize,
+    skip: usize,
     next: i64,
+}
+
+/// What is read of every row group, and how many rows at a time.
+#[derive(Clone)]
+struct Columns {
+    mask: ProjectionMask,
+    wanted: Wanted,
+    batch: usize,
 }
 
 impl RowGroups {
     /// Opens a file at row number `from`; gives up to `batch` rows at a time. The error says which field is not there
     /// or of which kind it is, or why the file is no Parquet.
     pub fn open(file: File, wanted: Wanted, from: i64, batch: usize) -> Result<RowGroups, Failure> {
-        let builder = open(file)?;
-        let rows = builder.metadata().file_metadata().num_rows();
+        let metadata = metadata(&file)?;
         let names = names(&wanted);
         for (name, written) in &names {
-            check_field(builder.schema(), name, *written)?;
+            check_field(metadata.schema(), name, *written)?;
         }
-        let roots = names.iter().filter_map(|(name, _)| builder.schema().index_of(name).ok());
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots.collect::<Vec<_>>());
-        let skip = usize::try_from(from).map_err(|_| Failure::new(format!("row {from} is before the first")))?;
-        let batches = builder.with_projection(mask).with_offset(skip).with_batch_size(batch).build();
-        Ok(RowGroups { batches: batches.map_err(|e| broken(&e))?, wanted, rows, next: from })
+        let roots = names.iter().filter_map(|(name, _)| metadata.schema().index_of(name).ok());
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots.collect::<Vec<_>>());
+        let mut skip = usize::try_from(from).map_err(|_| Failure::new(format!("row {from} is before the first")))?;
+        let mut group = 0;
+        while group < metadata.metadata().num_row_groups() && rows_of(&metadata, group) <= skip {
+            skip -= rows_of(&metadata, group);
+            group += 1;
+        }
+        let columns = Columns { mask, wanted, batch };
+        Ok(RowGroups { file, metadata, columns, open: None, group, skip, next: from })
     }
 
     /// The number of rows in the file.
     pub fn rows(&self) -> i64 {
-        self.rows
+        self.metadata.metadata().file_metadata().num_rows()
     }
 
     /// The number of the row that comes next.
@@ -63,16 +83,96 @@ impl RowGroups {
 
     /// The next rows; `None` behind the last.
     pub fn read(&mut self) -> Result<Option<Rows>, Failure> {
-        let Some(batch) = self.batches.next() else { return Ok(None) };
-        let batch = batch.map_err(|e| Failure::new(format!("after row {}: {e}", self.next)))?;
-        let rows = rows(&self.wanted, &batch, self.next)?;
-        self.next += batch.num_rows() as i64;
-        Ok(Some(rows))
+        loop {
+            let Some(open) = &mut self.open else {
+                if self.group == self.metadata.metadata().num_row_groups() {
+                    return Ok(None);
+                }
+                let group = self.next_group();
+                let file = self.file.try_clone().map_err(|e| Failure::new(e.to_string()))?;
+                self.open = Some(group.reader(file)?);
+                continue;
+            };
+            if let Some(rows) = self.columns.read(open, self.next)? {
+                self.next += (rows.times.len() + rows.bad.len()) as i64;
+                return Ok(Some(rows));
+            }
+            self.open = None;
+        }
+    }
+
+    /// The next row group as a whole, to be read elsewhere; `None` while one is being read here, where there is none,
+    /// or where what is wanted of it takes more than `bytes_max`.
+    pub fn take(&mut self, bytes_max: usize) -> Option<RowGroup> {
+        let group = self.metadata.metadata().row_groups().get(self.group)?;
+        let leaves = group.columns().iter().enumerate().filter(|(leaf, _)| self.columns.mask.leaf_included(*leaf));
+        let bytes: i64 = leaves.map(|(_, column)| column.uncompressed_size()).sum();
+        if self.open.is_some() || usize::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
+            return None;
+        }
+        let group = self.next_group();
+        self.next += group.rows() as i64;
+        Some(group)
+    }
+
+    fn next_group(&mut self) -> RowGroup {
+        let (number, skip) = (self.group, std::mem::take(&mut self.skip));
+        self.group += 1;
+        RowGroup { metadata: self.metadata.clone(), columns: self.columns.clone(), number, skip, first: self.next }
     }
 }
 
-fn open(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>, Failure> {
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| broken(&e))
+/// A row group that is still to be read.
+pub struct RowGroup {
+    metadata: ArrowReaderMetadata,
+    columns: Columns,
+    number: usize,
+    skip: usize,
+    /// The number of its first row.
+    first: i64,
+}
+
+impl RowGroup {
+    /// Reads all rows, by a file of its own: reading moves its place. With the error goes the number of the row that
+    /// could not be read; those before it are given.
+    pub fn read(self, file: File, give: &mut dyn FnMut(Rows)) -> Result<(), (i64, Failure)> {
+        let mut next = self.first;
+        let mut open = self.reader(file).map_err(|failure| (next, failure))?;
+        while let Some(rows) = self.columns.read(&mut open, next).map_err(|failure| (next, failure))? {
+            next += (rows.times.len() + rows.bad.len()) as i64;
+            give(rows);
+        }
+        let (found, wanted) = (next - self.first, self.rows() as i64);
+        let wrong = || Failure::new(format!("row group {} has {found} rows, wanted {wanted}", self.number));
+        if found == wanted { Ok(()) } else { Err((next, wrong())) }
+    }
+
+    fn rows(&self) -> usize {
+        rows_of(&self.metadata, self.number) - self.skip
+    }
+
+    fn reader(&self, file: File) -> Result<ParquetRecordBatchReader, Failure> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let builder = builder.with_projection(self.columns.mask.clone()).with_row_groups(vec![self.number]);
+        let builder = builder.with_offset(self.skip).with_batch_size(self.columns.batch);
+        builder.build().map_err(|e| broken(&e))
+    }
+}
+
+impl Columns {
+    fn read(&self, from: &mut ParquetRecordBatchReader, next: i64) -> Result<Option<Rows>, Failure> {
+        let Some(batch) = from.next() else { return Ok(None) };
+        let batch = batch.map_err(|e| Failure::new(format!("after row {next}: {e}")))?;
+        rows(&self.wanted, &batch, next).map(Some)
+    }
+}
+
+fn metadata(file: &File) -> Result<ArrowReaderMetadata, Failure> {
+    ArrowReaderMetadata::load(file, ArrowReaderOptions::default()).map_err(|e| broken(&e))
+}
+
+fn rows_of(metadata: &ArrowReaderMetadata, group: usize) -> usize {
+    usize::try_from(metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
 }
 
 fn broken(error: &parquet::errors::ParquetError) -> Failure {
@@ -114,9 +214,12 @@ fn check_field(schema: &SchemaRef, name: &str, written: Written) -> Result<(), F
     Err(Failure::new(format!("column `{name}`: found {}, wanted {}", field.data_type(), written.kind)))
 }
 
+/// The rows that do not fit, and why.
+type Misfits = BTreeMap<usize, String>;
+
 fn rows(wanted: &Wanted, batch: &RecordBatch, first: i64) -> Result<Rows, Failure> {
-    let mut misfits: Vec<Option<String>> = vec![None; batch.num_rows()];
-    let column = |name: &str, written: Written, misfits: &mut Vec<Option<String>>| {
+    let mut misfits = Misfits::new();
+    let column = |name: &str, written: Written, misfits: &mut Misfits| {
         let from = batch.column_by_name(name).expect("a column that opening has checked");
         let to = cast(from, written)?;
         note_misfits(name, written.kind, from, &to, misfits);
@@ -131,8 +234,10 @@ fn rows(wanted: &Wanted, batch: &RecordBatch, first: i64) -> Result<Rows, Failur
     };
     let times = column(name, *written, &mut misfits)?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
-    for row in (0..batch.num_rows()).filter(|row| times.is_null(*row)) {
-        misfits[row].get_or_insert_with(|| format!("field `{name}`: found null, wanted the event time"));
+    if times.null_count() > 0 {
+        for row in (0..batch.num_rows()).filter(|row| times.is_null(*row)) {
+            misfits.entry(row).or_insert_with(|| format!("field `{name}`: found null, wanted the event time"));
+        }
     }
     split(batch, first, columns, times, misfits)
 }
@@ -143,19 +248,19 @@ fn split(
     first: i64,
     columns: Vec<ArrayRef>,
     times: &TimestampMicrosecondArray,
-    misfits: Vec<Option<String>>,
+    mut misfits: Misfits,
 ) -> Result<Rows, Failure> {
     let all = 0..batch.num_rows();
-    if misfits.iter().all(Option::is_none) {
+    if misfits.is_empty() {
         let sequences = all.map(|row| first + row as i64).collect();
         return Ok(Rows { columns, times: times.values().to_vec(), sequences, bad: Vec::new() });
     }
-    let keep: BooleanArray = misfits.iter().map(|m| Some(m.is_none())).collect();
+    let keep: BooleanArray = all.clone().map(|row| Some(!misfits.contains_key(&row))).collect();
     let columns = columns.iter().map(|c| compute::filter(c, &keep)).collect::<Result<_, _>>()?;
     let mut rows = Rows { columns, ..Rows::default() };
-    for (row, misfit) in misfits.into_iter().enumerate() {
+    for row in all {
         let sequence = first + row as i64;
-        match misfit {
+        match misfits.remove(&row) {
             Some(reason) => rows.bad.push(bad_row(batch, row, sequence, rows.times.len(), reason)?),
             None => {
                 rows.times.push(times.value(row));
@@ -177,14 +282,14 @@ fn bad_row(batch: &RecordBatch, row: usize, sequence: i64, after: usize, reason:
 }
 
 /// A value that was there and is not after the cast did not fit.
-fn note_misfits(name: &str, kind: Kind, from: &ArrayRef, to: &ArrayRef, misfits: &mut [Option<String>]) {
+fn note_misfits(name: &str, kind: Kind, from: &ArrayRef, to: &ArrayRef, misfits: &mut Misfits) {
     if to.null_count() == from.logical_null_count() {
         return;
     }
     let before = from.logical_nulls();
-    for (row, misfit) in misfits.iter_mut().enumerate() {
-        if to.is_null(row) && before.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-            misfit.get_or_insert_with(|| format!("field `{name}`: found a value that is no {kind} of 64 bits"));
+    for row in (0..to.len()).filter(|row| to.is_null(*row)) {
+        if before.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+            misfits.entry(row).or_insert_with(|| format!("field `{name}`: found a value that is no {kind} of 64 bits"));
         }
     }
 }
@@ -227,13 +332,16 @@ mod tests {
         Date32Array, Float32Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, UInt64Array,
     };
     use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
 
     fn file(columns: Vec<(&str, ArrayRef)>) -> File {
         let batch =
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).expect("columns");
         let file = tempfile::tempfile().expect("a temporary file");
-        let mut writer =
-            ArrowWriter::try_new(file.try_clone().expect("a file"), batch.schema(), None).expect("a writer");
+        // Two row groups: one of two rows, one of one.
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
+        let target = file.try_clone().expect("a file");
+        let mut writer = ArrowWriter::try_new(target, batch.schema(), Some(properties)).expect("a writer");
         writer.write(&batch).expect("a written batch");
         writer.close().expect("a closed file");
         file
@@ -272,9 +380,22 @@ mod tests {
                     text += &text_of(&wanted, rows);
                 }
                 assert_eq!(groups.next_row(), groups.rows());
+                assert_eq!(by_groups(&wanted, from), text, "{fields}");
             }
         }
         assert_eq!(text, expected, "{fields}");
+    }
+
+    /// The same, each row group on its own.
+    fn by_groups(wanted: &Wanted, from: i64) -> String {
+        let mut groups = RowGroups::open(example(), wanted.clone(), from, 2).expect("a file");
+        assert!(groups.take(0).is_none(), "all take more than no memory");
+        let mut text = String::new();
+        while let Some(group) = groups.take(1 << 20) {
+            group.read(example(), &mut |rows| text += &text_of(wanted, rows)).expect("rows");
+        }
+        assert_eq!(groups.next_row(), groups.rows());
+        text
     }
 
     #[test]
@@ -318,6 +439,12 @@ mod tests {
 ",
         );
         check("day='time'", "day", 3, "");
+        check(
+            "day='time'",
+            "day",
+            1,
+            "1 1970-01-02T00:00:00Z {\"day\":\"1970-01-02T00:00:00Z\"}\n2 2024-10-04T00:00:00Z {\"day\":\"2024-10-04T00:00:00Z\"}\n",
+        );
     }
 
     #[test]

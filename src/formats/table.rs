@@ -17,6 +17,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray
 use arrow::array::{BooleanBufferBuilder, NullBufferBuilder};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use std::fmt::Write;
+use std::mem;
 use std::sync::Arc;
 
 /// A value as a decoder found it.
@@ -37,7 +38,7 @@ enum Cell<'a> {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(&'a str),
+    Text(&'a [u8]),
     Time(EventTime),
 }
 
@@ -85,7 +86,7 @@ impl Table {
         let mut buckets = Box::new([NONE; 256]);
         for (i, field) in fields.iter_mut().enumerate() {
             let head = &mut buckets[bucket(&field.name)];
-            field.next = std::mem::replace(head, i as u16);
+            field.next = mem::replace(head, i as u16);
         }
         let columns = wanted.schema.fields().iter().map(|f| Column::new(f.kind)).collect();
         Table { fields, buckets, columns, event_time, record: 1, time: None, rows: Rows::default() }
@@ -136,6 +137,63 @@ impl Table {
         Ok(())
     }
 
+    /// Puts a value of a field that has none yet in this record, as [`Table::put`] would; says whether it fits. One
+    /// record is either put or placed, and [`Table::close`] ends one that was placed.
+    #[inline(always)]
+    pub(crate) fn place(&mut self, field: usize, found: Found<'_>) -> bool {
+        let target = &self.fields[field];
+        let Some(cell) = fit(target.written, found) else { return false };
+        if self.event_time == Some(field) {
+            let Cell::Time(time) = cell else { return false };
+            self.time = Some(time);
+        }
+        if let Some(column) = target.column {
+            self.columns[column].push(cell);
+        }
+        true
+    }
+
+    /// Places a text, which is UTF-8.
+    #[inline(always)]
+    pub(crate) fn place_text(&mut self, field: usize, text: &[u8]) -> bool {
+        let target = &self.fields[field];
+        match (target.written.kind, target.column) {
+            (Kind::Text, Some(column)) => {
+                self.columns[column].push(Cell::Text(text));
+                true
+            }
+            _ => std::str::from_utf8(text).is_ok_and(|text| self.place(field, Found::Text(text))),
+        }
+    }
+
+    /// Ends a record of which all fields but `absent` have been placed, as [`Table::commit`] would; says whether it
+    /// is one.
+    #[inline(always)]
+    pub(crate) fn close(&mut self, absent: &[usize], sequence: i64, envelope: Option<EventTime>) -> bool {
+        let time = if self.event_time.is_some() { self.time.take() } else { envelope.filter(in_envelope) };
+        let Some(time) = time else { return false };
+        for field in absent {
+            if let Some(column) = self.fields[*field].column {
+                self.columns[column].push(Cell::Null);
+            }
+        }
+        self.rows.times.push(time);
+        self.rows.sequences.push(sequence);
+        true
+    }
+
+    /// Takes back what has been put or placed since the last record.
+    pub(crate) fn undo(&mut self) {
+        let rows = self.rows.times.len();
+        self.columns.iter_mut().for_each(|c| c.truncate(rows));
+        self.time = None;
+    }
+
+    /// The fields that have a column.
+    pub(crate) fn wanted_columns(&self) -> Vec<usize> {
+        (0..self.fields.len()).filter(|field| self.fields[*field].column.is_some()).collect()
+    }
+
     /// Ends a record. `envelope` is the time of the envelope that it came in.
     #[inline]
     pub(crate) fn commit(&mut self, sequence: i64, envelope: Option<EventTime>) -> Result<(), String> {
@@ -144,7 +202,7 @@ impl Table {
                 .time
                 .take()
                 .ok_or_else(|| format!("no field `{}`, which is the event time", self.fields[field].name))?,
-            None => envelope.filter(|t| (0..=*TIMES.end()).contains(t)).ok_or("the message has no timestamp")?,
+            None => envelope.filter(in_envelope).ok_or("the message has no timestamp")?,
         };
         for field in &self.fields {
             if let (true, Some(column)) = (field.seen != self.record, field.column) {
@@ -160,18 +218,19 @@ impl Table {
     /// Ends a record that does not fit, and undoes what it has put.
     #[cold]
     pub(crate) fn reject(&mut self, sequence: i64, reason: String, payload: &[u8]) {
-        let rows = self.rows.times.len();
-        self.columns.iter_mut().for_each(|c| c.truncate(rows));
-        self.time = None;
+        self.undo();
         self.record += 1;
-        self.rows.bad.push(bad(sequence, rows, reason, payload));
+        self.rows.bad.push(bad(sequence, self.rows.times.len(), reason, payload));
     }
 
     /// The rows so far; the table is empty again.
     pub(crate) fn finish(&mut self) -> Rows {
-        self.rows.columns = self.columns.iter_mut().map(Column::finish).collect();
-        let next = Rows { times: Vec::with_capacity(self.rows.times.len()), ..Rows::default() };
-        std::mem::replace(&mut self.rows, Rows { sequences: Vec::with_capacity(next.times.capacity()), ..next })
+        Rows {
+            columns: self.columns.iter_mut().map(Column::finish).collect(),
+            times: renew(&mut self.rows.times),
+            sequences: renew(&mut self.rows.sequences),
+            bad: mem::take(&mut self.rows.bad),
+        }
     }
 }
 
@@ -200,6 +259,11 @@ pub(crate) fn not_utf8(bytes: &[u8]) -> String {
     format!("not UTF-8: found byte 0x{byte:02x}, column {}; wanted text in UTF-8", at + 1)
 }
 
+/// Whether an envelope says a time at all.
+fn in_envelope(time: &EventTime) -> bool {
+    (0..=*TIMES.end()).contains(time)
+}
+
 /// Names differ most in their length, their first byte and their last.
 #[inline]
 fn bucket(name: &str) -> usize {
@@ -209,7 +273,7 @@ fn bucket(name: &str) -> usize {
 }
 
 /// The value as its field wants it, if it fits.
-#[inline]
+#[inline(always)]
 fn fit(written: Written, found: Found<'_>) -> Option<Cell<'_>> {
     Some(match (written.kind, found) {
         (_, Found::Null) => Cell::Null,
@@ -218,7 +282,7 @@ fn fit(written: Written, found: Found<'_>) -> Option<Cell<'_>> {
         (Kind::Int, Found::Float(value)) if value.fract() == 0.0 && value.abs() <= WHOLE_MAX => Cell::Int(value as i64),
         (Kind::Float, Found::Float(value)) => Cell::Float(value),
         (Kind::Float, Found::Int(value)) => Cell::Float(value as f64),
-        (Kind::Text, Found::Text(value)) => Cell::Text(value),
+        (Kind::Text, Found::Text(value)) => Cell::Text(value.as_bytes()),
         (Kind::Time, found) => Cell::Time(time_of(written.unit, found).filter(|t| TIMES.contains(t))?),
         _ => return None,
     })
@@ -286,6 +350,7 @@ fn unit_name(unit: TimeUnit) -> &'static str {
 /// A column that can be cut back to fewer rows.
 struct Column {
     values: Values,
+    /// Up to the last null.
     nulls: NullBufferBuilder,
 }
 
@@ -293,7 +358,7 @@ enum Values {
     Bool(BooleanBufferBuilder),
     Int(Vec<i64>),
     Float(Vec<f64>),
-    Text { offsets: Vec<i32>, text: String },
+    Text { offsets: Vec<i32>, text: Vec<u8> },
     Time(Vec<i64>),
 }
 
@@ -303,20 +368,23 @@ impl Column {
             Kind::Bool => Values::Bool(BooleanBufferBuilder::new(0)),
             Kind::Int => Values::Int(Vec::new()),
             Kind::Float => Values::Float(Vec::new()),
-            Kind::Text => Values::Text { offsets: vec![0], text: String::new() },
+            Kind::Text => Values::Text { offsets: vec![0], text: Vec::new() },
             Kind::Time => Values::Time(Vec::new()),
         };
         Column { values, nulls: NullBufferBuilder::new(0) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, cell: Cell<'_>) {
-        self.nulls.append(!matches!(cell, Cell::Null));
+        if matches!(cell, Cell::Null) {
+            self.nulls.append_n_non_nulls(self.values.len() - self.nulls.len());
+            self.nulls.append_null();
+        }
         match (&mut self.values, cell) {
             (Values::Int(values), Cell::Int(value)) | (Values::Time(values), Cell::Time(value)) => values.push(value),
             (Values::Float(values), Cell::Float(value)) => values.push(value),
             (Values::Text { offsets, text }, Cell::Text(value)) => {
-                text.push_str(value);
+                text.extend_from_slice(value);
                 offsets.push(text_offset(text));
             }
             (Values::Bool(values), Cell::Bool(value)) => values.append(value),
@@ -342,7 +410,8 @@ impl Column {
 
     /// The array; as much room is kept ready for the next one.
     fn finish(&mut self) -> ArrayRef {
-        let nulls: Option<NullBuffer> = self.nulls.finish();
+        self.nulls.append_n_non_nulls(self.values.len() - self.nulls.len());
+        let nulls: Option<NullBuffer> = self.nulls.finish().filter(|nulls| nulls.null_count() > 0);
         match &mut self.values {
             Values::Bool(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Int(values) => Arc::new(Int64Array::new(ScalarBuffer::from(renew(values)), nulls)),
@@ -354,21 +423,31 @@ impl Column {
             Values::Text { offsets, text } => {
                 let ends = OffsetBuffer::new(ScalarBuffer::from(renew(offsets)));
                 offsets.push(0);
-                let room = String::with_capacity(text.len());
-                let bytes = Buffer::from_vec(std::mem::replace(text, room).into_bytes());
-                Arc::new(StringArray::new(ends, bytes, nulls))
+                Arc::new(StringArray::new(ends, Buffer::from_vec(renew(text)), nulls))
             }
         }
     }
 }
 
-fn text_offset(text: &str) -> i32 {
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Values::Bool(values) => values.len(),
+            Values::Int(values) | Values::Time(values) => values.len(),
+            Values::Float(values) => values.len(),
+            Values::Text { offsets, .. } => offsets.len() - 1,
+        }
+    }
+}
+
+fn text_offset(text: &[u8]) -> i32 {
     i32::try_from(text.len()).expect("a frame is smaller than 2 GiB")
 }
 
+/// Leaves room for as many values, and some more, so that a frame with a few more rows does not move them.
 fn renew<T>(values: &mut Vec<T>) -> Vec<T> {
-    let room = Vec::with_capacity(values.len());
-    std::mem::replace(values, room)
+    let room = Vec::with_capacity(values.len() + values.len() / 8);
+    mem::replace(values, room)
 }
 
 /// How tests see rows: `sequence time {json}` a line for a row, `sequence ! reason` for what was rejected.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::fault::{Failure, Fault};
 use crate::formats::Fields;
-use crate::operator::{Arrival, Column, Instance, Operator, Outputs, Planned, Planning};
+use crate::operator::{Arrival, Column, Instance, Make, Operator, Outputs, Planned, Planning};
 use crate::schema::{Kind, Schema};
 use crate::sink::{Opening, Shards, Sink, Writer};
 use crate::source::{Feed, Source};
@@ -67,7 +67,8 @@ impl Instance for Idle {
 }
 
 fn planned(output: Schema, uses: BTreeSet<String>, passes: bool, keyed: bool) -> Planned {
-    Planned { output, uses, passes, keyed, arrival: Arrival::InOrder, make: Arc::new(|| Box::new(Idle)) }
+    let make: Make = Arc::new(|| Box::new(Idle));
+    Planned { output, uses, passes, keeps_origin: passes, keyed, arrival: Arrival::InOrder, make }
 }
 
 impl Operator for Keep {

@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::mem;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ struct State {
     refused: Option<Refusal>,
     fatal: Option<String>,
     notes: BTreeMap<String, String>,
+    /// Whether the last statistics named no broker at all.
+    orphaned: bool,
 }
 
 impl State {
@@ -122,6 +125,11 @@ impl Watch {
         self.state().refused = None;
     }
 
+    /// Whether the client had no broker when it last told, which the caller now mends.
+    pub fn take_orphaned(&self) -> bool {
+        mem::take(&mut self.state().orphaned)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics while it holds the state of a client")
     }
@@ -166,6 +174,7 @@ impl ClientContext for Watch {
 
     fn stats_raw(&self, statistics: &[u8]) {
         let mut state = self.state();
+        state.orphaned = !["learned", "configured"].iter().any(|source| names_broker(statistics, source));
         if state.away.is_empty() && state.refused.is_none() {
             return;
         }
@@ -216,6 +225,11 @@ struct BrokerStatistics {
     state: String,
 }
 
+/// Whether statistics name a broker that is known from there. They may be long, so they are not read for this.
+fn names_broker(statistics: &[u8], source: &str) -> bool {
+    memchr::memmem::find(statistics, format!("\"source\":\"{source}\"").as_bytes()).is_some()
+}
+
 /// The broker that an error of the client is about, and the rest: `sasl_ssl://host:port/bootstrap: Connect failed`.
 fn broker_of(reason: &str) -> Option<(&str, &str)> {
     let (name, rest) = reason.split_once(": ")?;
@@ -252,6 +266,20 @@ mod tests {
         assert_eq!([0, 1, 2].map(|number| watch.reaches("readings", number)), [true, false, false]);
         watch.stats_raw(told("UP").as_bytes());
         assert!(watch.reaches("readings", 1));
+    }
+
+    #[test]
+    fn a_client_without_brokers_is_noticed_once_each_time_it_tells() {
+        let watch = Watch::new(None);
+        let told =
+            |brokers: &str| watch.stats_raw(format!(r#"{{"brokers":{{ {brokers} }}, "topics":{{}}}}"#).as_bytes());
+        let broker = |source: &str| format!(r#""a:9092/1":{{"nodeid":1,"nodename":"a:9092","source":"{source}"}}"#);
+        for (brokers, orphaned) in
+            [("".into(), true), (broker("logical"), true), (broker("learned"), false), (broker("configured"), false)]
+        {
+            told(&brokers);
+            assert_eq!((watch.take_orphaned(), watch.take_orphaned()), (orphaned, false), "{brokers}");
+        }
     }
 
     #[test]

@@ -4,20 +4,22 @@
 //! a key come in canonical order, once the watermark has passed them; timers fire between them at their times.
 
 use super::{Arrival, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject};
-use crate::batch::Batch;
+use crate::batch::{Batch, Picked};
 use crate::fault::Failure;
-use crate::key::{self, KeyGroup, group_of};
+use crate::key::{self, KEY_GROUPS, KeyGroup, group_of};
 use crate::operator::Derived;
-use crate::schema::{Field, Kind, Schema};
+use crate::origin::{Origin, Origins};
+use crate::schema::{Field, Kind, SYSTEM, Schema};
 use crate::time::EventTime;
 use crate::value::{ColumnBuilder, Row, Value};
-use arrow::array::{ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, StringBuilder, new_null_array};
 use arrow::compute;
 use hashbrown::HashTable;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -80,6 +82,7 @@ pub struct Cx<'a, S> {
     /// The state of the key.
     pub state: &'a mut S,
     key: &'a [u8],
+    hash: u64,
     at: EventTime,
     row: Option<Row<'a>>,
     emitter: &'a mut Emitter,
@@ -101,7 +104,7 @@ impl<S> Cx<'_, S> {
     /// Gives out a row; the values are those of [`Emits::fields`], in order.
     pub fn emit(&mut self, values: impl IntoIterator<Item = Value>) {
         let time = if self.row.is_some() { self.at } else { self.at - 1 };
-        self.emitter.emit(self.key, time, self.row, values);
+        self.emitter.emit((self.key, self.hash), time, self.row, values);
     }
 
     /// Asks for [`KeyedOperator::on_timer`] when event time reaches `at`.
@@ -132,6 +135,7 @@ impl<K: KeyedOperator> Operator for K {
             output: shape.output.clone(),
             uses: emits.uses,
             passes: emits.extends_input,
+            keeps_origin: false,
             keyed: true,
             arrival: Arrival::InOrder,
             make: Arc::new(move || Box::new(Keyed::new(operator.clone(), shape.clone()))),
@@ -182,22 +186,31 @@ struct Emitter {
     shape: Arc<Shape>,
     times: Vec<EventTime>,
     groups: Vec<KeyGroup>,
-    rows: Vec<Option<u32>>,
+    /// The number of the batch whose row is at hand.
+    batch: usize,
+    /// The batch and row that each extends; none where timers emit.
+    rows: Vec<(usize, usize)>,
     keys: Vec<Vec<u8>>,
     own: Vec<ColumnBuilder>,
-    places: Vec<Option<(u32, i64)>>,
+    places: Vec<Option<(Origin, i64)>>,
 }
 
 impl Emitter {
     fn new(shape: Arc<Shape>) -> Emitter {
         let own = shape.own.iter().map(|kind| ColumnBuilder::new(*kind)).collect();
-        Emitter { shape, times: vec![], groups: vec![], rows: vec![], keys: vec![], own, places: vec![] }
+        Emitter { shape, times: vec![], groups: vec![], batch: 0, rows: vec![], keys: vec![], own, places: vec![] }
     }
 
-    fn emit(&mut self, key: &[u8], time: EventTime, row: Option<Row<'_>>, values: impl IntoIterator<Item = Value>) {
+    fn emit(
+        &mut self,
+        (key, hash): (&[u8], u64),
+        time: EventTime,
+        row: Option<Row<'_>>,
+        values: impl IntoIterator<Item = Value>,
+    ) {
         self.times.push(time);
-        self.groups.push(group_of(xxh3_64(key)));
-        self.rows.push(row.map(|r| r.index() as u32));
+        self.groups.push(group_of(hash));
+        self.rows.extend(row.map(|row| (self.batch, row.index())));
         self.places.push(row.map(|r| (r.origin(), r.sequence())));
         if !self.shape.key.is_empty() {
             self.keys.push(key.to_vec());
@@ -210,41 +223,51 @@ impl Emitter {
         assert_eq!(given, self.own.len(), "a row has a value for every field that was planned");
     }
 
-    /// Hands the rows over; `batch` is the one whose rows they extend.
-    fn flush(&mut self, batch: Option<&Batch>, out: &mut Outputs) {
+    /// Hands the rows over; `batches` are those whose rows they extend.
+    fn flush(&mut self, batches: &[Batch], out: &mut Outputs) {
         if self.times.is_empty() {
             return;
         }
-        let mut columns = self.carried(batch);
+        let mut columns = self.carried(batches);
         let keys = std::mem::take(&mut self.keys);
         columns.extend(key::decode(keys.iter().map(Vec::as_slice), &self.shape.key));
         columns.extend(self.own.iter_mut().map(ColumnBuilder::finish));
-        let places = std::mem::take(&mut self.places);
         if self.shape.made_from {
-            let mut made_from = ColumnBuilder::new(Kind::Text);
-            places
-                .iter()
-                .for_each(|p| made_from.push(p.map(|(origin, sequence)| out.origins().place(origin, sequence)).into()));
-            columns.push(made_from.finish());
+            columns.push(self.made_from(out.origins()));
         }
+        self.places.clear();
         let (times, groups) = (std::mem::take(&mut self.times), std::mem::take(&mut self.groups));
         out.derive(Derived { times, stamps: Vec::new(), groups, columns });
     }
 
-    fn carried(&mut self, batch: Option<&Batch>) -> Vec<ArrayRef> {
-        let rows = UInt32Array::from(std::mem::take(&mut self.rows));
-        let carry = |i: &usize| match batch {
-            Some(batch) => compute::take(batch.column(*i), &rows, None).expect("rows of this batch"),
-            None => new_null_array(
-                self.shape.output.arrow().field(crate::schema::SYSTEM + self.position(*i)).data_type(),
-                rows.len(),
-            ),
-        };
-        if self.shape.extends_input { self.shape.carried.iter().map(carry).collect() } else { Vec::new() }
+    fn made_from(&self, origins: &Origins) -> ArrayRef {
+        let mut column = StringBuilder::new();
+        let mut text = String::new();
+        for place in &self.places {
+            text.clear();
+            if let Some((origin, sequence)) = place {
+                origins.write_name(&mut text, *origin);
+                write!(text, "@{sequence}").expect("writing to a String does not fail");
+            }
+            column.append_option(place.is_some().then_some(&text));
+        }
+        Arc::new(column.finish())
     }
 
-    fn position(&self, input: usize) -> usize {
-        self.shape.carried.iter().position(|i| *i == input).expect("a carried field")
+    fn carried(&mut self, batches: &[Batch]) -> Vec<ArrayRef> {
+        let Shape { output, carried, extends_input, .. } = &*self.shape;
+        let rows = std::mem::take(&mut self.rows);
+        if !extends_input {
+            return Vec::new();
+        }
+        let carry = |(at, from): (usize, &usize)| {
+            if rows.is_empty() {
+                return new_null_array(output.arrow().field(SYSTEM + at).data_type(), self.times.len());
+            }
+            let columns: Vec<&dyn Array> = batches.iter().map(|batch| &**batch.column(*from)).collect();
+            compute::interleave(&columns, &rows).expect("rows of these batches")
+        };
+        carried.iter().enumerate().map(carry).collect()
     }
 }
 
@@ -256,7 +279,10 @@ struct Keyed<K: KeyedOperator> {
     slots: Vec<Option<Slot<K::State>>>,
     free: Vec<usize>,
     timers: BTreeSet<(EventTime, Arc<[u8]>)>,
-    changed: BTreeSet<KeyGroup>,
+    /// By key group.
+    changed: Vec<bool>,
+    /// The times that the call at hand has asked for.
+    wake: Vec<EventTime>,
 }
 
 struct Slot<S> {
@@ -278,7 +304,8 @@ impl<K: KeyedOperator> Keyed<K> {
             slots: Vec::new(),
             free: Vec::new(),
             timers: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: vec![false; KEY_GROUPS],
+            wake: Vec::new(),
         }
     }
 
@@ -303,18 +330,18 @@ impl<K: KeyedOperator> Keyed<K> {
 
     /// Calls the operator for one key; whatever it changed is noted here and nowhere else.
     fn call(&mut self, slot: usize, at: EventTime, row: Option<Row<'_>>) -> Result<(), Reject> {
-        let entry = self.slots[slot].as_mut().expect("a slot that was found");
-        let key = entry.key.clone();
-        let hash = entry.hash;
-        self.changed.insert(group_of(hash));
-        let (mut wake, mut forget) = (Vec::new(), false);
+        let Slot { hash, key, state } = self.slots[slot].as_mut().expect("a slot that was found");
+        let hash = *hash;
+        self.changed[group_of(hash) as usize] = true;
+        let mut forget = false;
         let mut cx = Cx {
-            state: &mut entry.state,
-            key: &key,
+            state,
+            key: &*key,
+            hash,
             at,
             row,
             emitter: &mut self.emitter,
-            wake: &mut wake,
+            wake: &mut self.wake,
             forget: &mut forget,
         };
         let called = match row {
@@ -324,7 +351,7 @@ impl<K: KeyedOperator> Keyed<K> {
                 Ok(())
             }
         };
-        for at in wake {
+        for at in self.wake.drain(..) {
             // One that the key had asked for before it was forgotten gives way.
             self.timers.replace((at, key.clone()));
         }
@@ -356,27 +383,21 @@ impl<K: KeyedOperator> Keyed<K> {
 
 impl<K: KeyedOperator> Instance for Keyed<K> {
     fn on_batch(&mut self, _input: usize, batch: &Batch, out: &mut Outputs) {
-        let keys = batch.keys().expect("a keyed step's batches have keys");
-        for row in 0..batch.len() {
-            let time = batch.times()[row];
-            if self.timers.first().is_some_and(|(at, _)| *at <= time) {
-                self.fire_within(time, batch, out);
-            }
-            let slot = self.find_or_add(keys.hashes()[row], keys.key(row));
-            if let Err(Reject(reason)) = self.call(slot, time, Some(Row::new(batch, row))) {
-                out.reject(batch, row, reason);
-            }
-        }
-        self.emitter.flush(Some(batch), out);
+        let rows = 0..batch.len();
+        self.take_all(std::slice::from_ref(batch), rows.map(|row| (0, row)), out);
+    }
+
+    fn on_rows(&mut self, _input: usize, rows: Picked<'_>, out: &mut Outputs) {
+        let places = rows.places.iter().map(|place| (place.batch as usize, place.row as usize));
+        self.take_all(rows.batches, places, out);
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Outputs) {
         self.fire(watermark);
-        self.emitter.flush(None, out);
+        self.emitter.flush(&[], out);
     }
 
     fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        let changed = std::mem::take(&mut self.changed);
         let mut timers: BTreeMap<&[u8], Vec<EventTime>> = BTreeMap::new();
         for (at, key) in &self.timers {
             if self.find(xxh3_64(key), key).is_some_and(|slot| self.is_its_own(slot, key)) {
@@ -384,13 +405,14 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
             }
         }
         let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &K::State>> =
-            changed.iter().map(|g| (*g, BTreeMap::new())).collect();
+            (0..KEY_GROUPS).filter(|g| self.changed[*g]).map(|g| (g as KeyGroup, BTreeMap::new())).collect();
         for slot in self.slots.iter().flatten() {
             if let Some(group) = groups.get_mut(&group_of(slot.hash)) {
                 group.insert(&slot.key, &slot.state);
             }
         }
         for (group, states) in groups {
+            self.changed[group as usize] = false;
             let saved: Vec<_> = states
                 .into_iter()
                 .map(|(key, state)| (key, state, timers.get(key).cloned().unwrap_or_default()))
@@ -421,11 +443,30 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
 }
 
 impl<K: KeyedOperator> Keyed<K> {
-    /// Fires timers between two rows of a batch: what the rows before gave goes out first.
-    fn fire_within(&mut self, time: EventTime, batch: &Batch, out: &mut Outputs) {
-        self.emitter.flush(Some(batch), out);
+    /// Takes rows, each a batch's number and its own there, in that order.
+    fn take_all(&mut self, batches: &[Batch], rows: impl Iterator<Item = (usize, usize)>, out: &mut Outputs) {
+        let head = |batch| (Batch::times(batch), Batch::keys(batch).expect("a keyed step's batches have keys"));
+        let heads: Vec<_> = batches.iter().map(head).collect();
+        for (number, row) in rows {
+            let (times, keys) = heads[number];
+            let (batch, time) = (&batches[number], times[row]);
+            if self.timers.first().is_some_and(|(at, _)| *at <= time) {
+                self.fire_within(time, batches, out);
+            }
+            let slot = self.find_or_add(keys.hashes()[row], keys.key(row));
+            self.emitter.batch = number;
+            if let Err(Reject(reason)) = self.call(slot, time, Some(Row::new(batch, row))) {
+                out.reject(batch, row, reason);
+            }
+        }
+        self.emitter.flush(batches, out);
+    }
+
+    /// Fires timers between two rows: what the rows before gave goes out first.
+    fn fire_within(&mut self, time: EventTime, batches: &[Batch], out: &mut Outputs) {
+        self.emitter.flush(batches, out);
         self.fire(time);
-        self.emitter.flush(None, out);
+        self.emitter.flush(&[], out);
     }
 }
 

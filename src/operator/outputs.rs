@@ -1,12 +1,11 @@
 //! What an instance gives out: rows that it lets through, rows that it derives, rows that it rejects or finds late.
 
 use crate::batch::{Batch, Head};
-use crate::key::KeyGroup;
+use crate::key::{KEY_GROUPS, KeyGroup};
 use crate::origin::{Origins, derived};
 use crate::schema::{self, Schema};
 use crate::time::EventTime;
 use arrow::array::{ArrayRef, StringArray};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The three outputs of a step, with what it takes to fill them. Owned by the engine, lent to the instance.
@@ -14,8 +13,8 @@ pub struct Outputs {
     names: StepNames,
     ports: Ports,
     reasons: Reasons,
-    /// The next sequence of each key group's derived rows; part of the step's state.
-    sequences: BTreeMap<KeyGroup, i64>,
+    /// The next sequence of each key group's derived rows; part of the step's state. Empty before the first.
+    sequences: Vec<i64>,
 }
 
 /// Who the step is.
@@ -66,7 +65,7 @@ pub struct Derived {
 impl Outputs {
     /// Empty outputs of a step.
     pub fn new(names: StepNames) -> Outputs {
-        Outputs { names, ports: Ports::default(), reasons: Reasons::default(), sequences: BTreeMap::new() }
+        Outputs { names, ports: Ports::default(), reasons: Reasons::default(), sequences: Vec::new() }
     }
 
     /// The step's name.
@@ -96,14 +95,16 @@ impl Outputs {
         if rows.times.is_empty() {
             return;
         }
+        self.sequences.resize(KEY_GROUPS, 0);
         let mut head = Head { times: rows.times, ..Head::default() };
-        for group in &rows.groups {
-            let next = self.sequences.entry(*group).or_insert(0);
-            head.origins.push(derived(self.names.number, *group));
-            head.sequences.push(*next);
+        head.origins = rows.groups.iter().map(|group| derived(self.names.number, *group)).collect();
+        let next = |group: &KeyGroup| {
+            let next = &mut self.sequences[*group as usize];
             *next += 1;
-        }
-        if !rows.stamps.is_empty() {
+            *next - 1
+        };
+        head.sequences = rows.groups.iter().map(next).collect();
+        if rows.stamps.iter().zip(&head.times).any(|(stamp, time)| stamp > time) {
             head.stamps =
                 rows.stamps.iter().zip(&head.times).map(|(stamp, time)| (stamp > time).then_some(*stamp)).collect();
         }
@@ -159,11 +160,12 @@ impl Outputs {
 
     /// The next sequence of a key group's derived rows, to be saved with the group.
     pub fn sequence(&self, group: KeyGroup) -> i64 {
-        self.sequences.get(&group).copied().unwrap_or(0)
+        self.sequences.get(group as usize).copied().unwrap_or(0)
     }
 
     /// Continues a key group's sequence where it was saved.
     pub fn resume(&mut self, group: KeyGroup, sequence: i64) {
-        self.sequences.insert(group, sequence);
+        self.sequences.resize(KEY_GROUPS, 0);
+        self.sequences[group as usize] = sequence;
     }
 }

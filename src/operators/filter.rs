@@ -44,6 +44,7 @@ impl Operator for Filter {
             output: planning.input().clone(),
             uses: condition.fields().clone(),
             passes: true,
+            keeps_origin: true,
             keyed: false,
             arrival: Arrival::AsTheyCome,
             make: Arc::new(move || Box::new(Filtering { condition: condition.clone() })),

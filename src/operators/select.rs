@@ -91,6 +91,7 @@ impl Operator for Select {
             output: output.clone(),
             uses,
             passes: true,
+            keeps_origin: true,
             keyed: false,
             arrival: Arrival::AsTheyCome,
             make: Arc::new(move || Box::new(Selecting { output: output.clone(), columns: columns.clone() })),

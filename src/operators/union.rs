@@ -54,6 +54,7 @@ impl Operator for Union {
             output: output.clone(),
             uses: BTreeSet::new(),
             passes: true,
+            keeps_origin: true,
             keyed: false,
             arrival: Arrival::AsTheyCome,
             make: Arc::new(move || Box::new(Uniting { output: output.clone(), places: places.clone() })),

@@ -424,7 +424,7 @@ impl Part {
             }
             return Ok(rows.len());
         };
-        let ready = lines.rows(batch);
+        let mut ready = lines.rows(batch);
         for row in rows.clone() {
             ready.write(row, &mut self.text);
             self.text.push('\n');

@@ -394,6 +394,10 @@ impl KafkaWriter {
         &self.producer.context().watch
     }
 
+    fn readmit(&self) {
+        kafka_client::readmit(self.producer.client(), self.watch(), &self.sink.brokers);
+    }
+
     /// Looks whether the topic exists, and makes it if that is wanted; without `patience` until the brokers answer.
     fn find_topic(&mut self, patience: Option<Duration>) -> Result<(), Failure> {
         let mut waited = Duration::ZERO;
@@ -423,6 +427,7 @@ impl KafkaWriter {
     }
 
     fn not_yet(&self, error: &KafkaError) -> Result<(), Failure> {
+        self.readmit();
         let code = error.rdkafka_error_code();
         let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
         if code.is_some_and(kafka_client::lasts) {
@@ -517,6 +522,7 @@ impl KafkaWriter {
                 }
             };
             self.check()?;
+            self.readmit();
             thread::sleep(nap);
             nap = (nap * 2).min(NAP.1);
         }
@@ -546,6 +552,7 @@ impl Writer for KafkaWriter {
         let mut nap = NAP.0;
         while self.producer.in_flight_count() > 0 {
             self.check()?;
+            self.readmit();
             thread::sleep(nap);
             nap = (nap * 2).min(NAP.1);
         }

@@ -3,6 +3,7 @@
 pub mod file;
 pub mod generator;
 pub mod kafka;
+pub mod nexmark;
 
 use crate::registry::Registry;
 
@@ -12,4 +13,5 @@ pub fn standard(registry: Registry) -> Registry {
         .source::<file::FileSource>(include_str!("file.rs"))
         .source::<generator::Generator>(include_str!("generator/mod.rs"))
         .source::<kafka::KafkaSource>(include_str!("kafka/mod.rs"))
+        .source::<nexmark::Nexmark>(include_str!("nexmark/mod.rs"))
 }

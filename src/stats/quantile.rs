@@ -170,16 +170,30 @@ pub fn exact_quantile(sorted: &[f64], q: f64) -> Option<f64> {
     Some(if share == 0.0 { low } else { low * (1.0 - share) + high * share })
 }
 
-/// [`exact_quantile`] of values in any order, for several quantiles at once. NaN sorts last. O(n log n).
+/// Sorts values into memory of its own, which the next ones use again.
 ///
 /// ```
-/// use eagre::stats::quantile::exact_quantiles;
-/// assert_eq!(exact_quantiles(&[4.0, 1.0, 2.0], &[0.0, 0.5, 1.0]), [Some(1.0), Some(2.0), Some(4.0)]);
+/// use eagre::stats::quantile::Sorting;
+/// assert_eq!(Sorting::default().sort(&[4.0, -1.0, 2.0]), [-1.0, 2.0, 4.0]);
 /// ```
-pub fn exact_quantiles(values: &[f64], quantiles: &[f64]) -> Vec<Option<f64>> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    quantiles.iter().map(|q| exact_quantile(&sorted, *q)).collect()
+#[derive(Clone, Debug, Default)]
+pub struct Sorting {
+    keys: Vec<i64>,
+    sorted: Vec<f64>,
+}
+
+impl Sorting {
+    /// The values in the order of [`f64::total_cmp`]: NaN last. O(n log n).
+    pub fn sort(&mut self, values: &[f64]) -> &[f64] {
+        // As integers they compare in one instruction. All bits but the sign are turned over below zero.
+        let turned = |bits: i64| bits ^ ((bits >> 63) as u64 >> 1) as i64;
+        self.keys.clear();
+        self.keys.extend(values.iter().map(|value| turned(value.to_bits() as i64)));
+        self.keys.sort_unstable();
+        self.sorted.clear();
+        self.sorted.extend(self.keys.iter().map(|key| f64::from_bits(turned(*key) as u64)));
+        &self.sorted
+    }
 }
 
 /// The rank, from 1, of quantile `q`. A product that lies within rounding of a whole number is that number: 0.07 of 100
@@ -300,7 +314,14 @@ mod tests {
         }
         assert_eq!((exact_quantile(&[], 0.5), exact_quantile(&values, f64::NAN)), (None, None));
         assert_eq!(exact_quantile(&[1.0, f64::INFINITY, f64::INFINITY], 0.75), Some(f64::INFINITY));
-        assert_eq!(exact_quantiles(&[3.0, -0.0, 1.0], &[0.5, 1.0]), [Some(1.0), Some(3.0)]);
+        assert_eq!(exact_quantile(Sorting::default().sort(&[3.0, -0.0, 1.0]), 0.5), Some(1.0));
+        let mut floats = vec![0.0, -0.0, f64::NAN, -1e300, f64::INFINITY, f64::NEG_INFINITY, 5e-324, -2.0, 2.0];
+        let sorted = Sorting::default().sort(&floats).to_vec();
+        floats.sort_by(f64::total_cmp);
+        assert_eq!(
+            sorted.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            floats.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        );
     }
 
     proptest! {

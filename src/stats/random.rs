@@ -7,6 +7,7 @@
 //!   approximations (algorithm AS 241, PPND16, Applied Statistics 37, 1988; relative error about 1e-16), with the
 //!   room's own logarithm in the tails. One draw gives one normal, so a stream can be counted; the tails reach to 8.2
 //!   standard deviations, as far as 53 bits do.
+//! - [`Random::at`] is SplitMix64 read at any place, for what must not depend on what was drawn before.
 //! - [`Random::split`] gives a stream of its own for each number, whatever was drawn before: partition 7 of a generated
 //!   source is the same with 8 partitions and with 800.
 //!
@@ -54,6 +55,21 @@ impl Random {
         let mut position = self.seed ^ SPLIT;
         let mut child = split_mix(&mut position) ^ stream_id;
         Random::new(split_mix(&mut child))
+    }
+
+    /// 64 random bits that belong to a number: those of one number say nothing of those of another, nor of what is
+    /// drawn. One multiplication and one mixing.
+    ///
+    /// ```
+    /// use eagre::stats::random::Random;
+    /// let mut random = Random::new(42);
+    /// let bits = random.at(7);
+    /// random.next_u64();
+    /// assert_eq!(random.at(7), bits);
+    /// ```
+    #[inline]
+    pub fn at(&self, index: u64) -> u64 {
+        split_mix(&mut (self.seed ^ AT).wrapping_add(index.wrapping_mul(GAMMA)))
     }
 
     /// 64 random bits.
@@ -108,9 +124,15 @@ const TWO_MINUS_53: f64 = 1.0 / 9007199254740992.0;
 /// Any constant will do; this one is the fraction of the square root of 3.
 const SPLIT: u64 = 0xbb67_ae85_84ca_a73b;
 
+/// Keeps [`Random::at`] away from the numbers that fill the state; the fraction of the square root of 5.
+const AT: u64 = 0x3c6e_f372_fe94_f82b;
+
+/// How far SplitMix64 goes in a step: 2^64 divided by the golden ratio.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// One step of SplitMix64.
 fn split_mix(position: &mut u64) -> u64 {
-    *position = position.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    *position = position.wrapping_add(GAMMA);
     let mut z = *position;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -271,9 +293,11 @@ mod tests {
         let mut first: Vec<u64> = (0..10_000).map(|id| random.split(id).next_u64()).collect();
         first.extend((0..100).map(|seed| Random::new(seed).next_u64()));
         first.extend((0..100).map(|id| random.split(id).split(1).next_u64()));
+        first.extend((0..100).map(|index| random.at(index)));
+        first.extend(random.state);
         first.sort_unstable();
         first.dedup();
-        assert_eq!(first.len(), 10_200);
+        assert_eq!(first.len(), 10_304);
         // Neighbouring streams do not move together.
         let (mut a, mut b) = (random.split(0), random.split(1));
         let product: Moments = (0..100_000).map(|_| a.normal() * b.normal()).collect();

@@ -5,10 +5,12 @@
 mod bad_input;
 mod broker;
 mod dataflows;
+mod decoders;
 mod determinism;
 mod documents;
 mod engine;
 mod kafka;
+mod nexmark;
 mod oracles;
 mod parts;
 mod program;

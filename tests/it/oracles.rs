@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 const TOLERANCE: f64 = 1e-12;
 
-type Row = Map<String, Value>;
+pub type Row = Map<String, Value>;
 
 /// Rows by their key columns.
-type Rows = BTreeMap<Vec<String>, Row>;
+pub type Rows = BTreeMap<Vec<String>, Row>;
 
 const WINDOWS: &[&str] = &["window_start", "sensor"];
 const SCORES: &[&str] = &["id"];
@@ -163,7 +163,7 @@ fn score(case: &str, input: &str, baseline: &str) {
 }
 
 /// Whether a value is the expected one: floats to the tolerance, all others exactly.
-fn agrees(column: &str, expected: &str, found: &Value) -> bool {
+pub fn agrees(column: &str, expected: &str, found: &Value) -> bool {
     match found.as_f64().filter(|_| found.is_f64() && !expected.is_empty()) {
         None => canonical(found) == expected,
         Some(found) => {
@@ -176,7 +176,7 @@ fn agrees(column: &str, expected: &str, found: &Value) -> bool {
 
 /// Compares every column of `expected/{case}.psv`; panics with the first differences.
 #[track_caller]
-fn compare(case: &str, key: &[&str], mut found: Rows, agrees: impl Fn(&str, &str, &Value) -> bool) {
+pub fn compare(case: &str, key: &[&str], mut found: Rows, agrees: impl Fn(&str, &str, &Value) -> bool) {
     let text = fs::read_to_string(folder().join("expected").join(format!("{case}.psv"))).unwrap();
     let mut lines = text.lines().map(|line| line.split('|').collect::<Vec<_>>());
     let columns = lines.next().unwrap();
@@ -232,13 +232,13 @@ fn run(step: &str, workers: usize) -> Ran {
 }
 
 /// The rows of a file of JSON lines; none where there is no file, since one appears with its first row.
-fn read_rows(path: &Path) -> Vec<Row> {
+pub fn read_rows(path: &Path) -> Vec<Row> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[track_caller]
-fn by_key(rows: Vec<Row>, key: &[&str]) -> Rows {
+pub fn by_key(rows: Vec<Row>, key: &[&str]) -> Rows {
     let mut keyed = Rows::new();
     for row in rows {
         let key: Vec<String> = key.iter().map(|name| canonical(&row[*name])).collect();

@@ -1,16 +1,20 @@
-"""Makes the data and the expected files of tests/it/oracles.rs.
+"""Makes the data and the expected files of tests/it/oracles.rs and tests/it/nexmark.rs.
 
 The answers are DuckDB's: its aggregates, its window frames, its joins over sql/*.sql, and none of our own code. The data
 come from a small generator of our own (splitmix64, seed below), so the files are the same on every machine.
 
     python3 -m venv /tmp/duck && /tmp/duck/bin/pip install duckdb==2.0.0
+    cargo build --release                               # writes the events of Nexmark; or PROGRAM=path/to/eagre
     /tmp/duck/bin/python tests/oracles/make.py          # data/*.jsonl, then expected/*.psv; git diff must stay empty
 
 Expected files have cells between `|`; the first line names the columns. Times are microseconds UTC. An empty cell is null.
 """
 
 import json
+import os
 import pathlib
+import subprocess
+import tempfile
 
 import duckdb
 
@@ -93,14 +97,37 @@ def make_data():
 
 
 def make_expected():
-    assert duckdb.__version__ == VERSION, f"the committed files are of DuckDB {VERSION}, this is {duckdb.__version__}"
-    connection = duckdb.connect(config={"threads": 1})
+    connection = connect()
     connection.execute((HERE / "sql" / "events.sql").read_text().replace("$DATA", str(HERE / "data")))
-    for file in sorted((HERE / "sql").glob("*.sql")):
-        if file.stem == "events":
+    answer(connection, "", {"events"})
+
+
+def make_nexmark():
+    """The queries of Nexmark, over the events that q0 passes through."""
+    program = os.environ.get("PROGRAM", HERE.parents[1] / "target" / "release" / "eagre")
+    connection = connect()
+    with tempfile.TemporaryDirectory() as folder:
+        bids = f"{folder}/bids.jsonl"
+        sets = ["source.bids.events=20000", "source.bids.rate=100", "source.bids.start=2026-01-01T23:58:20Z"]
+        sets += [f"sink.out.path={bids}", f"data_dir={folder}"]
+        job = HERE.parents[1] / "dataflows" / "nexmark_q0.toml"
+        subprocess.run([program, "run", job, *(word for set in sets for word in ("--set", set))], check=True)
+        connection.execute((HERE / "sql" / "nexmark" / "bids.sql").read_text().replace("$BIDS", bids))
+    answer(connection, "nexmark", {"bids"})
+
+
+def connect():
+    assert duckdb.__version__ == VERSION, f"the committed files are of DuckDB {VERSION}, this is {duckdb.__version__}"
+    return duckdb.connect(config={"threads": 1})
+
+
+def answer(connection, folder, tables):
+    """Writes the answer to every query of a folder; some of its files make tables."""
+    for file in sorted((HERE / "sql" / folder).glob("*.sql")):
+        if file.stem in tables:
             continue
         query = file.read_text().rstrip().rstrip(";")
-        expected = HERE / "expected" / f"{file.stem}.psv"
+        expected = HERE / "expected" / folder / f"{file.stem}.psv"
         connection.execute(f"COPY ({query}) TO '{expected}' (FORMAT csv, HEADER, DELIMITER '|', QUOTE '', ESCAPE '')")
         print(f"{expected.name}: {sum(1 for _ in expected.open()) - 1} rows")
 
@@ -108,3 +135,4 @@ def make_expected():
 if __name__ == "__main__":
     make_data()
     make_expected()
+    make_nexmark()

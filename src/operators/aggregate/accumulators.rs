@@ -11,19 +11,24 @@ use crate::origin::{Origin, Origins};
 use crate::schema::Kind;
 use crate::stats::hyperloglog::HyperLogLog;
 use crate::stats::moments::Moments;
-use crate::stats::quantile::{Histogram, exact_quantiles};
+use crate::stats::quantile::{Histogram, Sorting, exact_quantile};
 use crate::stats::top_k::TopK;
 use crate::time::EventTime;
 use crate::value::{ColumnBuilder, Value, value_at};
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
-use arrow::datatypes::{ArrowPrimitiveType, Float64Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, PrimitiveArray, StringArray, StringBuilder};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{ArrowPrimitiveType, Float64Type, Int64Type, TimestampMicrosecondType};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// How many keys a `top_k` holds for each that it tells, and at least.
 const TOP_FACTOR: usize = 10;
 const TOP_LEAST: usize = 100;
+
+/// For how many values an emptied slot keeps its room; more would add up where a large key has had it.
+const KEPT_ROOM: usize = 64;
 
 /// What an accumulator is made of; two aggregates of the same share it. Numbers are positions among the arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,12 +140,12 @@ pub trait Accumulator {
     fn grow(&mut self, slots: usize);
     /// Folds rows in, in their order.
     fn update(&mut self, rows: &Rows<'_>);
-    /// Adds a slot to another, whose records come before.
-    fn merge(&mut self, into: u32, from: u32);
-    /// Empties a slot.
-    fn clear(&mut self, slot: u32);
-    /// Reads results.
-    fn finish(&self, measure: Measure, cx: &Finishing<'_>) -> ArrayRef;
+    /// Adds slots to others, whose records come before: pairs of into and from, in their order.
+    fn merge(&mut self, pairs: &[(u32, u32)]);
+    /// Empties slots.
+    fn clear(&mut self, slots: &[u32]);
+    /// Reads results: a column for each measure.
+    fn finish(&self, measures: &[Measure], cx: &Finishing<'_>) -> Vec<ArrayRef>;
     /// Appends a slot's partial.
     fn save(&self, slot: u32, bytes: &mut Vec<u8>);
     /// Takes a partial from the head of the bytes; gives the rest.
@@ -152,10 +157,73 @@ trait Fold: 'static {
     type Partial: Serialize + DeserializeOwned;
 
     fn empty(&self) -> Self::Partial;
+
+    /// Empties a partial; one that holds memory may keep some of it for the next.
+    fn clear(&self, partial: &mut Self::Partial) {
+        *partial = self.empty();
+    }
+
     fn fold(&self, partials: &mut [Self::Partial], rows: &Rows<'_>);
     fn merge(&self, into: &mut Self::Partial, from: &Self::Partial);
-    fn kind(&self, measure: Measure) -> Kind;
-    fn read(&self, measure: Measure, partial: &Self::Partial, length: i64, origins: &Origins) -> Value;
+    fn column(&self, measure: Measure, results: &Results<'_, Self::Partial>) -> ArrayRef;
+
+    /// The columns of several measures; to be overridden where they share work.
+    fn columns(&self, measures: &[Measure], results: &Results<'_, Self::Partial>) -> Vec<ArrayRef> {
+        measures.iter().map(|measure| self.column(*measure, results)).collect()
+    }
+}
+
+/// The partials that results are read from.
+struct Results<'a, P> {
+    partials: &'a [P],
+    cx: &'a Finishing<'a>,
+}
+
+impl<P> Results<'_, P> {
+    fn each(&self) -> impl ExactSizeIterator<Item = &P> {
+        self.cx.slots.iter().map(|slot| &self.partials[*slot as usize])
+    }
+
+    /// Beside each the length of its window.
+    fn timed(&self) -> impl ExactSizeIterator<Item = (&P, i64)> {
+        self.each().zip(self.cx.lengths.iter().copied())
+    }
+
+    fn ints(&self, read: impl Fn(&P) -> Option<i64>) -> ArrayRef {
+        Arc::new(column::<Int64Type>(self.each().map(read)))
+    }
+
+    fn times(&self, read: impl Fn(&P) -> Option<i64>) -> ArrayRef {
+        Arc::new(column::<TimestampMicrosecondType>(self.each().map(read)).with_timezone("UTC"))
+    }
+
+    fn floats(&self, read: impl Fn(&P) -> Option<f64>) -> ArrayRef {
+        Arc::new(column::<Float64Type>(self.each().map(|partial| read(partial).map(plain))))
+    }
+
+    /// Sums by the second.
+    fn rates(&self, sum: impl Fn(&P) -> f64) -> ArrayRef {
+        Arc::new(column::<Float64Type>(self.timed().map(|(partial, micros)| Some(by_second(sum(partial), micros)))))
+    }
+}
+
+/// A column, with room for nulls only where there are some.
+fn column<A: ArrowPrimitiveType>(values: impl ExactSizeIterator<Item = Option<A::Native>>) -> PrimitiveArray<A> {
+    let (rows, mut nulls) = (values.len(), Vec::new());
+    let mut known = Vec::with_capacity(rows);
+    for (row, value) in values.enumerate() {
+        if value.is_none() {
+            nulls.push(row);
+        }
+        known.push(value.unwrap_or_default());
+    }
+    let valid = (!nulls.is_empty()).then(|| {
+        let mut valid = BooleanBufferBuilder::new(rows);
+        valid.append_n(rows, true);
+        nulls.iter().for_each(|row| valid.set_bit(*row, false));
+        NullBuffer::new(valid.finish())
+    });
+    PrimitiveArray::new(known.into(), valid)
 }
 
 struct Folded<F: Fold> {
@@ -176,22 +244,20 @@ impl<F: Fold> Accumulator for Folded<F> {
         self.fold.fold(&mut self.partials, rows);
     }
 
-    fn merge(&mut self, into: u32, from: u32) {
-        let both = self.partials.get_disjoint_mut([into as usize, from as usize]);
-        let [into, from] = both.expect("two slots that exist");
-        self.fold.merge(into, from);
-    }
-
-    fn clear(&mut self, slot: u32) {
-        self.partials[slot as usize] = self.fold.empty();
-    }
-
-    fn finish(&self, measure: Measure, cx: &Finishing<'_>) -> ArrayRef {
-        let mut column = ColumnBuilder::new(self.fold.kind(measure));
-        for (slot, length) in cx.slots.iter().zip(cx.lengths) {
-            column.push(self.fold.read(measure, &self.partials[*slot as usize], *length, cx.origins));
+    fn merge(&mut self, pairs: &[(u32, u32)]) {
+        for (into, from) in pairs {
+            let both = self.partials.get_disjoint_mut([*into as usize, *from as usize]);
+            let [into, from] = both.expect("two slots that exist");
+            self.fold.merge(into, from);
         }
-        column.finish()
+    }
+
+    fn clear(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|slot| self.fold.clear(&mut self.partials[*slot as usize]));
+    }
+
+    fn finish(&self, measures: &[Measure], cx: &Finishing<'_>) -> Vec<ArrayRef> {
+        self.fold.columns(measures, &Results { partials: &self.partials, cx })
     }
 
     fn save(&self, slot: u32, bytes: &mut Vec<u8>) {
@@ -225,17 +291,18 @@ fn fold_values<A: ArrowPrimitiveType, P>(
     }
 }
 
-fn float(value: f64) -> Value {
-    Value::Float(if value.is_nan() { f64::NAN } else { value })
+/// All NaNs are one.
+fn plain(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
 }
 
 /// Multiplied first: micros make a whole divisor, seconds would not.
-fn by_second(sum: f64, micros: i64) -> Value {
-    float(sum * 1e6 / micros as f64)
+fn by_second(sum: f64, micros: i64) -> f64 {
+    plain(sum * 1e6 / micros as f64)
 }
 
-fn count(count: u64) -> Value {
-    Value::Int(i64::try_from(count).unwrap_or(i64::MAX))
+fn count(count: u64) -> Option<i64> {
+    Some(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 struct Records;
@@ -255,12 +322,8 @@ impl Fold for Records {
         *into += from;
     }
 
-    fn kind(&self, measure: Measure) -> Kind {
-        if measure == Measure::Rate { Kind::Float } else { Kind::Int }
-    }
-
-    fn read(&self, measure: Measure, partial: &u64, length: i64, _: &Origins) -> Value {
-        if measure == Measure::Rate { by_second(*partial as f64, length) } else { count(*partial) }
+    fn column(&self, measure: Measure, results: &Results<'_, u64>) -> ArrayRef {
+        if measure == Measure::Rate { results.rates(|n| *n as f64) } else { results.ints(|n| count(*n)) }
     }
 }
 
@@ -286,12 +349,8 @@ impl Fold for Values {
         *into += from;
     }
 
-    fn kind(&self, _: Measure) -> Kind {
-        Kind::Int
-    }
-
-    fn read(&self, _: Measure, partial: &u64, _: i64, _: &Origins) -> Value {
-        count(*partial)
+    fn column(&self, _: Measure, results: &Results<'_, u64>) -> ArrayRef {
+        results.ints(|n| count(*n))
     }
 }
 
@@ -357,32 +416,31 @@ impl Fold for Floats {
         into.widen(from.min, from.max);
     }
 
-    fn kind(&self, measure: Measure) -> Kind {
-        if measure == Measure::Count { Kind::Int } else { Kind::Float }
-    }
-
-    fn read(&self, measure: Measure, partial: &FloatSummary, length: i64, _: &Origins) -> Value {
-        match (measure, partial.moments.count) {
-            (Measure::Count, n) => count(n),
-            (Measure::Rate, 0) => float(0.0),
-            (Measure::Rate, _) => by_second(partial.sum, length),
-            (_, 0) => Value::Null,
-            (Measure::Sum, _) => float(partial.sum),
-            (Measure::Mean, n) => float(partial.sum / n as f64),
-            (Measure::Min(_), _) => float(partial.min),
-            (Measure::Max(_), _) => float(partial.max),
-            _ => spread(measure, &partial.moments),
+    fn column(&self, measure: Measure, results: &Results<'_, FloatSummary>) -> ArrayRef {
+        let some = |read: fn(&FloatSummary) -> f64| {
+            results.floats(move |partial| (partial.moments.count > 0).then(|| read(partial)))
+        };
+        match measure {
+            Measure::Count => results.ints(|partial| count(partial.moments.count)),
+            // Of no values it is zero, and not minus zero.
+            Measure::Rate => results.rates(|partial| if partial.moments.count == 0 { 0.0 } else { partial.sum }),
+            Measure::Sum => some(|partial| partial.sum),
+            Measure::Mean => some(|partial| partial.sum / partial.moments.count as f64),
+            Measure::Min(_) => some(|partial| partial.min),
+            Measure::Max(_) => some(|partial| partial.max),
+            _ => results.floats(|partial| spread(measure, &partial.moments)),
         }
     }
 }
 
-fn spread(measure: Measure, moments: &Moments) -> Value {
+fn spread(measure: Measure, moments: &Moments) -> Option<f64> {
     match (measure, moments.count) {
-        (Measure::Variance, _) => float(moments.variance()),
-        (Measure::Stddev, _) => float(moments.stddev()),
-        (_, 0 | 1) => Value::Null,
-        (Measure::SampleVariance, _) => float(moments.sample_variance()),
-        (Measure::SampleStddev, _) => float(moments.sample_variance().sqrt()),
+        (_, 0) => None,
+        (Measure::Variance, _) => Some(moments.variance()),
+        (Measure::Stddev, _) => Some(moments.stddev()),
+        (_, 1) => None,
+        (Measure::SampleVariance, _) => Some(moments.sample_variance()),
+        (Measure::SampleStddev, _) => Some(moments.sample_variance().sqrt()),
         (other, _) => panic!("{other:?} was planned for moments"),
     }
 }
@@ -429,24 +487,26 @@ impl Fold for Ints {
         into.max = into.max.max(from.max);
     }
 
-    fn kind(&self, measure: Measure) -> Kind {
+    fn column(&self, measure: Measure, results: &Results<'_, IntSummary>) -> ArrayRef {
+        let some = |read: fn(&IntSummary) -> i64| {
+            move |partial: &IntSummary| (partial.moments.count > 0).then(|| read(partial))
+        };
         match measure {
-            Measure::Count | Measure::Sum => Kind::Int,
-            Measure::Min(kind) | Measure::Max(kind) => kind,
-            _ => Kind::Float,
-        }
-    }
-
-    fn read(&self, measure: Measure, partial: &IntSummary, length: i64, _: &Origins) -> Value {
-        match (measure, partial.moments.count) {
-            (Measure::Count, n) => count(n),
-            (Measure::Rate, _) => by_second(partial.sum as f64, length),
-            (_, 0) => Value::Null,
-            (Measure::Sum, _) => i64::try_from(partial.sum).map_or(Value::Null, Value::Int),
-            (Measure::Mean, n) => float(partial.sum as f64 / n as f64),
-            (Measure::Min(_), _) => Value::Int(partial.min),
-            (Measure::Max(_), _) => Value::Int(partial.max),
-            _ => spread(measure, &partial.moments),
+            Measure::Count => results.ints(|partial| count(partial.moments.count)),
+            Measure::Rate => results.rates(|partial| partial.sum as f64),
+            Measure::Sum => results.ints(|partial| match partial.moments.count {
+                0 => None,
+                _ => i64::try_from(partial.sum).ok(),
+            }),
+            Measure::Mean => results.floats(|partial| match partial.moments.count {
+                0 => None,
+                n => Some(partial.sum as f64 / n as f64),
+            }),
+            Measure::Min(Kind::Time) => results.times(some(|partial| partial.min)),
+            Measure::Max(Kind::Time) => results.times(some(|partial| partial.max)),
+            Measure::Min(_) => results.ints(some(|partial| partial.min)),
+            Measure::Max(_) => results.ints(some(|partial| partial.max)),
+            _ => results.floats(|partial| spread(measure, &partial.moments)),
         }
     }
 }
@@ -474,12 +534,8 @@ impl Fold for Bins {
         into.merge(from);
     }
 
-    fn kind(&self, _: Measure) -> Kind {
-        Kind::Float
-    }
-
-    fn read(&self, measure: Measure, partial: &Histogram, _: i64, _: &Origins) -> Value {
-        partial.quantile(quantile_of(measure)).into()
+    fn column(&self, measure: Measure, results: &Results<'_, Histogram>) -> ArrayRef {
+        results.floats(|partial| partial.quantile(quantile_of(measure)))
     }
 }
 
@@ -499,6 +555,13 @@ impl Fold for Kept {
         Vec::new()
     }
 
+    fn clear(&self, partial: &mut Vec<f64>) {
+        partial.clear();
+        if partial.capacity() > KEPT_ROOM {
+            *partial = Vec::new();
+        }
+    }
+
     fn fold(&self, partials: &mut [Vec<f64>], rows: &Rows<'_>) {
         let column = rows.arguments[self.argument].as_primitive::<Float64Type>();
         fold_values(partials, rows.slots, column, |partial, value| {
@@ -512,12 +575,22 @@ impl Fold for Kept {
         into.extend_from_slice(from);
     }
 
-    fn kind(&self, _: Measure) -> Kind {
-        Kind::Float
+    fn column(&self, measure: Measure, results: &Results<'_, Vec<f64>>) -> ArrayRef {
+        self.columns(&[measure], results).remove(0)
     }
 
-    fn read(&self, measure: Measure, partial: &Vec<f64>, _: i64, _: &Origins) -> Value {
-        exact_quantiles(partial, &[quantile_of(measure)])[0].into()
+    /// Sorts the values of a result once, for all its quantiles.
+    fn columns(&self, measures: &[Measure], results: &Results<'_, Vec<f64>>) -> Vec<ArrayRef> {
+        let quantiles: Vec<f64> = measures.iter().map(|measure| quantile_of(*measure)).collect();
+        let mut columns = vec![Vec::with_capacity(results.cx.slots.len()); measures.len()];
+        let mut sorting = Sorting::default();
+        for partial in results.each() {
+            let sorted = sorting.sort(partial);
+            for (column, q) in columns.iter_mut().zip(&quantiles) {
+                column.push(exact_quantile(sorted, *q).map(plain));
+            }
+        }
+        columns.into_iter().map(|values| Arc::new(column::<Float64Type>(values.into_iter())) as ArrayRef).collect()
     }
 }
 
@@ -547,12 +620,8 @@ impl Fold for Distinct {
         into.merge(from);
     }
 
-    fn kind(&self, _: Measure) -> Kind {
-        Kind::Int
-    }
-
-    fn read(&self, _: Measure, partial: &HyperLogLog, _: i64, _: &Origins) -> Value {
-        Value::Int(partial.estimate().round() as i64)
+    fn column(&self, _: Measure, results: &Results<'_, HyperLogLog>) -> ArrayRef {
+        results.ints(|partial| Some(partial.estimate().round() as i64))
     }
 }
 
@@ -583,12 +652,14 @@ impl Fold for Top {
         into.merge(from);
     }
 
-    fn kind(&self, _: Measure) -> Kind {
-        Kind::Text
+    fn column(&self, _: Measure, results: &Results<'_, TopK>) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(results.each().map(|partial| self.text(partial))))
     }
+}
 
+impl Top {
     /// `[{"value":"/cart","count":812}, ...]`; with `"error":3` where the count may be so much too high.
-    fn read(&self, _: Measure, partial: &TopK, _: i64, _: &Origins) -> Value {
+    fn text(&self, partial: &TopK) -> String {
         let heavies = partial.top(self.k);
         let values = key::decode(heavies.iter().map(|heavy| &*heavy.key), &[self.kind]);
         let mut text = String::from("[");
@@ -602,7 +673,7 @@ impl Fold for Top {
             text.push('}');
         }
         text.push(']');
-        Value::Text(text)
+        text
     }
 }
 
@@ -648,12 +719,12 @@ impl Fold for Edge {
         }
     }
 
-    fn kind(&self, _: Measure) -> Kind {
-        self.kind
-    }
-
-    fn read(&self, _: Measure, partial: &Edged, _: i64, _: &Origins) -> Value {
-        partial.as_ref().map_or(Value::Null, |(_, value)| value.clone())
+    fn column(&self, _: Measure, results: &Results<'_, Edged>) -> ArrayRef {
+        let mut column = ColumnBuilder::new(self.kind);
+        for partial in results.each() {
+            column.push(partial.as_ref().map_or(Value::Null, |(_, value)| value.clone()));
+        }
+        column.finish()
     }
 }
 
@@ -676,55 +747,116 @@ impl Fold for SpanOf {
         *into = (into.0.min(from.0), into.1.max(from.1));
     }
 
-    fn kind(&self, _: Measure) -> Kind {
-        Kind::Time
-    }
-
-    fn read(&self, measure: Measure, partial: &(EventTime, EventTime), _: i64, _: &Origins) -> Value {
-        Value::Time(if measure == Measure::Bound(false) { partial.0 } else { partial.1.saturating_add(1) })
+    fn column(&self, measure: Measure, results: &Results<'_, (EventTime, EventTime)>) -> ArrayRef {
+        let first = measure == Measure::Bound(false);
+        results.times(|partial| Some(if first { partial.0 } else { partial.1.saturating_add(1) }))
     }
 }
 
 struct Places;
 
-impl Fold for Places {
-    /// By origin: the first and the last sequence.
-    type Partial = Vec<(Origin, i64, i64)>;
+/// Which records of an origin: the first and the last sequence.
+type Stretch = (Origin, i64, i64);
 
-    fn empty(&self) -> Self::Partial {
-        Vec::new()
-    }
+/// The records of a slot, by origin. Nearly always there is one, which takes no memory of its own.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Stretch>", into = "Vec<Stretch>")]
+enum Stretches {
+    #[default]
+    None,
+    One(Stretch),
+    /// Ascending by origin.
+    Several(Vec<Stretch>),
+}
 
-    fn fold(&self, partials: &mut [Self::Partial], rows: &Rows<'_>) {
-        let (origins, sequences) = (rows.batch.origins(), rows.batch.sequences());
-        for (row, slot) in rows.slots.iter().enumerate() {
-            add_place(&mut partials[*slot as usize], (origins[row], sequences[row], sequences[row]));
+impl Stretches {
+    #[inline(always)]
+    fn add(&mut self, (origin, first, last): Stretch) {
+        match self {
+            Stretches::One(one) if one.0 == origin => *one = (origin, one.1.min(first), one.2.max(last)),
+            Stretches::None => *self = Stretches::One((origin, first, last)),
+            _ => self.add_another((origin, first, last)),
         }
     }
 
-    fn merge(&self, into: &mut Self::Partial, from: &Self::Partial) {
-        from.iter().for_each(|place| add_place(into, *place));
-    }
-
-    fn kind(&self, _: Measure) -> Kind {
-        Kind::Text
-    }
-
-    fn read(&self, _: Measure, partial: &Self::Partial, _: i64, origins: &Origins) -> Value {
-        let mut text = String::new();
-        for (origin, first, last) in partial {
-            text.push_str(if text.is_empty() { "" } else { " " });
-            origins.write_name(&mut text, *origin);
-            let written = if first == last { write!(text, "@{first}") } else { write!(text, "@{first}-{last}") };
-            written.expect("writing to a String does not fail");
+    #[cold]
+    fn add_another(&mut self, (origin, first, last): Stretch) {
+        let mut all: Vec<Stretch> = std::mem::take(self).into();
+        match all.binary_search_by_key(&origin, |stretch| stretch.0) {
+            Ok(at) => all[at] = (origin, all[at].1.min(first), all[at].2.max(last)),
+            Err(at) => all.insert(at, (origin, first, last)),
         }
-        Value::Text(text)
+        *self = Stretches::Several(all);
+    }
+
+    fn all(&self) -> &[Stretch] {
+        match self {
+            Stretches::None => &[],
+            Stretches::One(one) => std::slice::from_ref(one),
+            Stretches::Several(all) => all,
+        }
     }
 }
 
-fn add_place(places: &mut Vec<(Origin, i64, i64)>, (origin, first, last): (Origin, i64, i64)) {
-    match places.binary_search_by_key(&origin, |place| place.0) {
-        Ok(at) => places[at] = (origin, places[at].1.min(first), places[at].2.max(last)),
-        Err(at) => places.insert(at, (origin, first, last)),
+impl From<Vec<Stretch>> for Stretches {
+    fn from(all: Vec<Stretch>) -> Stretches {
+        let mut stretches = Stretches::default();
+        all.into_iter().for_each(|stretch| stretches.add(stretch));
+        stretches
+    }
+}
+
+impl From<Stretches> for Vec<Stretch> {
+    fn from(stretches: Stretches) -> Vec<Stretch> {
+        match stretches {
+            Stretches::Several(all) => all,
+            few => few.all().to_vec(),
+        }
+    }
+}
+
+impl Fold for Places {
+    type Partial = Stretches;
+
+    fn empty(&self) -> Stretches {
+        Stretches::default()
+    }
+
+    fn fold(&self, partials: &mut [Stretches], rows: &Rows<'_>) {
+        let places = rows.batch.origins().iter().zip(rows.batch.sequences());
+        for (slot, (origin, sequence)) in rows.slots.iter().zip(places) {
+            partials[*slot as usize].add((*origin, *sequence, *sequence));
+        }
+    }
+
+    fn merge(&self, into: &mut Stretches, from: &Stretches) {
+        from.all().iter().for_each(|stretch| into.add(*stretch));
+    }
+
+    fn column(&self, _: Measure, results: &Results<'_, Stretches>) -> ArrayRef {
+        let rows = results.cx.slots.len();
+        let mut column = StringBuilder::with_capacity(rows, rows * 48);
+        let (mut text, mut name, mut named) = (String::new(), String::new(), None);
+        let mut digits = itoa::Buffer::new();
+        for partial in results.each() {
+            text.clear();
+            for (origin, first, last) in partial.all() {
+                if named != Some(*origin) {
+                    name.clear();
+                    results.cx.origins.write_name(&mut name, *origin);
+                    named = Some(*origin);
+                }
+                text.push_str(if text.is_empty() { "" } else { " " });
+                text.push_str(&name);
+                text.push('@');
+                text.push_str(digits.format(*first));
+                if first != last {
+                    text.push('-');
+                    text.push_str(digits.format(*last));
+                }
+            }
+            column.append_value(&text);
+        }
+        Arc::new(column.finish())
     }
 }

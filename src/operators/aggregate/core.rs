@@ -83,7 +83,18 @@ pub struct Core {
     pub assigned: Vec<u32>,
     /// Rows that wait to go out.
     pub fired: Vec<Fired>,
+    /// Slots on their way into others: into, from.
+    pub merging: Vec<(u32, u32)>,
     changed: Vec<bool>,
+    scratch: Scratch,
+}
+
+/// Memory that is used again from one hand-over to the next.
+#[derive(Default)]
+struct Scratch {
+    slots: Vec<u32>,
+    lengths: Vec<i64>,
+    measures: Vec<Measure>,
 }
 
 impl Core {
@@ -97,6 +108,8 @@ impl Core {
             slots: Slots::new(accumulators),
             assigned: Vec::new(),
             fired: Vec::new(),
+            merging: Vec::new(),
+            scratch: Scratch::default(),
             changed: vec![false; KEY_GROUPS],
         }
     }
@@ -125,7 +138,7 @@ impl Core {
         self.slots.update(&Rows { slots: &self.assigned, batch, arguments });
         self.assigned.clear();
         if skipped {
-            self.slots.clear(NOWHERE);
+            self.slots.clear(&[NOWHERE]);
         }
     }
 
@@ -141,27 +154,44 @@ impl Core {
         groups.map(|group| group as KeyGroup).collect()
     }
 
+    /// A new slot that will hold what these do, joined in their order, once the merges are made.
+    pub fn merged(&mut self, slots: impl IntoIterator<Item = u32>) -> u32 {
+        let into = self.slots.take();
+        self.merging.extend(slots.into_iter().map(|from| (into, from)));
+        into
+    }
+
+    /// Makes the merges that wait, one accumulator after the other.
+    pub fn merge(&mut self) {
+        self.slots.merge(&self.merging);
+        self.merging.clear();
+    }
+
     /// Hands the fired rows over, in their order, and takes back the slots that were made for them.
     pub fn flush(&mut self, out: &mut Outputs) {
         if self.fired.is_empty() {
             return;
         }
-        let fired = std::mem::take(&mut self.fired);
-        let derived = self.rows(&fired, out);
+        self.merge();
+        let (fired, mut scratch) = (std::mem::take(&mut self.fired), std::mem::take(&mut self.scratch));
+        let derived = self.rows(&fired, &mut scratch, out);
         out.derive(derived);
-        for row in fired.iter().filter(|row| row.give) {
-            self.slots.give(row.slot);
-        }
-        self.fired = fired;
+        scratch.slots.clear();
+        scratch.slots.extend(fired.iter().filter(|row| row.give).map(|row| row.slot));
+        self.slots.give(&scratch.slots);
+        (self.fired, self.scratch) = (fired, scratch);
         self.fired.clear();
     }
 
-    fn rows(&self, fired: &[Fired], out: &Outputs) -> Derived {
-        let slots: Vec<u32> = fired.iter().map(|row| row.slot).collect();
-        let lengths: Vec<i64> = fired.iter().map(length).collect();
-        let cx = Finishing { slots: &slots, lengths: &lengths, origins: out.origins() };
+    fn rows(&self, fired: &[Fired], scratch: &mut Scratch, out: &Outputs) -> Derived {
+        let Scratch { slots, lengths, measures } = scratch;
+        slots.clear();
+        slots.extend(fired.iter().map(|row| row.slot));
+        lengths.clear();
+        lengths.extend(fired.iter().map(length));
+        let cx = Finishing { slots, lengths, origins: out.origins() };
         let bound = |last| match self.shape.span {
-            Some(span) => self.slots.finish(span, Measure::Bound(last), &cx),
+            Some(span) => self.slots.finish(span, &[Measure::Bound(last)], &cx).remove(0),
             None => times(fired.iter().map(|row| if last { row.window.1 } else { row.window.0 })),
         };
         let (starts, ends) = (bound(false), bound(true));
@@ -177,15 +207,27 @@ impl Core {
         let keys = fired.iter().map(|row| &*self.keys.entry(row.key).bytes);
         let mut columns = vec![starts, ends];
         columns.extend(key::decode(keys, &self.shape.key));
-        columns.extend(
-            self.shape.measures.iter().map(|(accumulator, measure)| self.slots.finish(*accumulator, *measure, &cx)),
-        );
+        columns.extend(self.measured(measures, &cx));
         if self.shape.revisions {
             columns.push(Arc::new(StringArray::from_iter_values(fired.iter().map(|row| row.firing.word()))));
             columns.push(Arc::new(Int64Array::from_iter_values(fired.iter().map(|row| row.revision))));
         }
-        columns.extend(self.shape.places.map(|places| self.slots.finish(places, Measure::It, &cx)));
+        columns.extend(self.shape.places.iter().flat_map(|places| self.slots.finish(*places, &[Measure::It], &cx)));
         Derived { times: rows_times, stamps, groups, columns }
+    }
+
+    /// The columns of the aggregates. Each accumulator is asked once for all that it tells.
+    fn measured(&self, measures: &mut Vec<Measure>, cx: &Finishing<'_>) -> Vec<ArrayRef> {
+        let mut told: Vec<_> = (0..self.shape.accumulators.len())
+            .map(|accumulator| {
+                let asked = self.shape.measures.iter().filter(|(of, _)| *of == accumulator);
+                measures.clear();
+                measures.extend(asked.map(|(_, measure)| *measure));
+                self.slots.finish(accumulator, measures, cx).into_iter()
+            })
+            .collect();
+        let next = |(accumulator, _): &(usize, Measure)| told[*accumulator].next().expect("a column for each measure");
+        self.shape.measures.iter().map(next).collect()
     }
 }
 

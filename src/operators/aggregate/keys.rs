@@ -1,16 +1,26 @@
 //! The keys that a worker has state for, as dense numbers.
 
+use crate::key;
 use hashbrown::HashTable;
 use std::ops::Deref;
 
 /// No pane begins here: the cache of a key is empty.
 const NO_PANE: i64 = i64::MAX;
 
+/// How many keys are looked up at once. Nothing in a step of that waits for the one before, so that the misses of the
+/// cache are waited for together.
+const BLOCK: usize = 32;
+
+/// No key has this number.
+const NO_KEY: u32 = u32::MAX;
+
 /// Keys by number; numbers of forgotten keys are given again.
 #[derive(Default)]
 pub struct Keys {
-    index: HashTable<u32>,
+    index: HashTable<Pointer>,
     entries: Vec<Entry>,
+    /// The end of the last pane in which a key was seen; as long as the last number for which it was asked.
+    seen: Vec<i64>,
     /// The living keys in order of their bytes, as of the last [`Keys::rank`].
     order: Vec<u32>,
     /// Keys that came since.
@@ -20,7 +30,21 @@ pub struct Keys {
     free: Vec<u32>,
 }
 
-/// What is known of a key.
+/// Where an entry is, and half of its hash: that it is another's shows without looking there.
+#[derive(Clone, Copy)]
+struct Pointer {
+    hash_half: u32,
+    id: u32,
+}
+
+impl Pointer {
+    fn half(hash: u64) -> u32 {
+        (hash >> 32) as u32
+    }
+}
+
+/// What is known of a key: one line of the cache.
+#[repr(align(64))]
 pub struct Entry {
     /// Its hash.
     pub hash: u64,
@@ -32,8 +56,6 @@ pub struct Entry {
     pub live: u32,
     /// Whether it had slots, and has none.
     pub idle: bool,
-    /// The end of the last pane in which it was seen, where that is wanted; else [`i64::MIN`].
-    pub seen: i64,
     cached_pane: i64,
     cached_origin: u32,
     cached_slot: u32,
@@ -93,16 +115,32 @@ impl Entry {
 }
 
 impl Keys {
+    /// Appends the numbers of many keys; new ones where keys are new.
+    pub fn find_or_add_all(&mut self, keys: &key::Keys, numbers: &mut Vec<u32>) {
+        let hashes = keys.hashes();
+        for from in (0..hashes.len()).step_by(BLOCK) {
+            let block = &hashes[from..hashes.len().min(from + BLOCK)];
+            let mut likely = [NO_KEY; BLOCK];
+            for (likely, hash) in likely.iter_mut().zip(block) {
+                let found = self.index.find(*hash, |pointer| pointer.hash_half == Pointer::half(*hash));
+                *likely = found.map_or(NO_KEY, |pointer| pointer.id);
+            }
+            for (i, (likely, hash)) in likely.into_iter().zip(block).enumerate() {
+                let bytes = keys.key(from + i);
+                let is = self.entries.get(likely as usize).is_some_and(|entry| *entry.bytes == *bytes);
+                numbers.push(if is { likely } else { self.find_or_add(*hash, bytes) });
+            }
+        }
+    }
+
     /// The number of a key; a new one where the key is new.
-    #[inline]
     pub fn find_or_add(&mut self, hash: u64, bytes: &[u8]) -> u32 {
         let entries = &self.entries;
-        let is = |id: &u32| {
-            let entry = &entries[*id as usize];
-            entry.hash == hash && *entry.bytes == *bytes
+        let is = |pointer: &Pointer| {
+            pointer.hash_half == Pointer::half(hash) && *entries[pointer.id as usize].bytes == *bytes
         };
         match self.index.find(hash, is) {
-            Some(id) => *id,
+            Some(pointer) => pointer.id,
             None => self.add(hash, bytes),
         }
     }
@@ -115,7 +153,6 @@ impl Keys {
             rank: 0,
             live: 0,
             idle: false,
-            seen: i64::MIN,
             cached_pane: NO_PANE,
             cached_origin: 0,
             cached_slot: 0,
@@ -131,10 +168,26 @@ impl Keys {
                 (self.entries.len() - 1) as u32
             }
         };
+        if let Some(seen) = self.seen.get_mut(id as usize) {
+            *seen = i64::MIN;
+        }
         let entries = &self.entries;
-        self.index.insert_unique(hash, id, |id| entries[*id as usize].hash);
+        let pointer = Pointer { hash_half: Pointer::half(hash), id };
+        self.index.insert_unique(hash, pointer, |pointer| entries[pointer.id as usize].hash);
         self.unranked.push(id);
         id
+    }
+
+    /// The end of the last pane in which a key was seen, where that was noted; else [`i64::MIN`].
+    pub fn seen(&self, id: u32) -> i64 {
+        self.seen.get(id as usize).copied().unwrap_or(i64::MIN)
+    }
+
+    /// Notes that a key was seen in a pane that ends there.
+    pub fn see(&mut self, id: u32, end: i64) {
+        self.seen.resize(self.entries.len(), i64::MIN);
+        let seen = &mut self.seen[id as usize];
+        *seen = end.max(*seen);
     }
 
     /// What is known of a key.
@@ -155,7 +208,7 @@ impl Keys {
         if !std::mem::replace(&mut entry.alive, false) {
             return;
         }
-        if let Ok(found) = self.index.find_entry(entry.hash, |other| *other == id) {
+        if let Ok(found) = self.index.find_entry(entry.hash, |other| other.id == id) {
             found.remove();
         }
         self.dead.push(id);

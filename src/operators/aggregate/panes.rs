@@ -43,9 +43,22 @@ pub struct Panes {
     /// Keys that count as seen from a point on, and the end of the pane they were seen in.
     sightings: BTreeMap<EventTime, Vec<(u32, EventTime)>>,
     watermark: EventTime,
-    gathered: Vec<Gathered>,
     /// How many keys have no slots.
     idle: usize,
+    scratch: Scratch,
+    /// Panes that were freed, to be used again.
+    spare: Vec<Pane>,
+}
+
+/// Memory that is used again from batch to batch, and from window to window.
+#[derive(Default)]
+struct Scratch {
+    /// The key of every row.
+    keys: Vec<u32>,
+    gathered: Vec<Gathered>,
+    /// Rank of the key, and below it the place among the gathered.
+    order: Vec<u64>,
+    of_key: Vec<Gathered>,
 }
 
 #[derive(Default)]
@@ -64,10 +77,9 @@ struct Place {
     bucket: EventTime,
 }
 
-/// A slot of a window that fires. Sorted, slots of one key are together, in the order in which they are joined.
+/// A slot of a window that fires. Sorted, the slots of a key are in the order in which they are joined.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Gathered {
-    rank: u32,
     pane: EventTime,
     origin: Origin,
     bucket: EventTime,
@@ -87,40 +99,60 @@ impl Panes {
             agenda: BTreeSet::new(),
             sightings: BTreeMap::new(),
             watermark: BEFORE_ALL,
-            gathered: Vec::new(),
             idle: 0,
+            scratch: Scratch::default(),
+            spare: Vec::new(),
         }
     }
 
     /// Finds the slot of every row.
     fn assign(&mut self, batch: &Batch, failed: &[u32], late: &mut Vec<(u32, String)>) {
         let keys = batch.keys().expect("a step that is planned as keyed has keys");
+        if batch.any_late() || !failed.is_empty() {
+            return self.assign_troubled(batch, failed, late);
+        }
         let (times, origins, hashes) = (batch.times(), batch.origins(), keys.hashes());
-        let troubled = batch.any_late() || !failed.is_empty();
+        let mut numbers = std::mem::take(&mut self.scratch.keys);
+        self.core.keys.find_or_add_all(keys, &mut numbers);
         let (mut from, mut until) = (EventTime::MAX, EventTime::MIN);
-        for row in 0..batch.len() {
+        for (row, key) in numbers.iter().copied().enumerate() {
             if !(from <= times[row] && times[row] < until) {
-                from = self.grid.pane_of(times[row]);
-                until = if from == WHOLE { EventTime::MAX } else { self.grid.pane_end(from) };
+                (from, until) = self.pane_around(times[row]);
             }
-            let bucket = if troubled { self.admit(batch, row, from, failed, late) } else { Some(ON_TIME) };
-            let slot = match bucket {
+            self.core.touch(hashes[row]);
+            let cached = self.core.keys.entry(key).cached(from, origins[row]);
+            let place = Place { key, origin: origins[row], pane: from, bucket: ON_TIME };
+            let slot = cached.unwrap_or_else(|| self.find_or_add(place));
+            self.core.assigned.push(slot);
+        }
+        numbers.clear();
+        self.scratch.keys = numbers;
+    }
+
+    /// The same where some rows are late, or failed: those that count nowhere make no keys.
+    fn assign_troubled(&mut self, batch: &Batch, failed: &[u32], late: &mut Vec<(u32, String)>) {
+        let keys = batch.keys().expect("a step that is planned as keyed has keys");
+        for row in 0..batch.len() {
+            let (pane, _) = self.pane_around(batch.times()[row]);
+            let slot = match self.admit(batch, row, pane, failed, late) {
                 None => NOWHERE,
                 Some(bucket) => {
-                    self.core.touch(hashes[row]);
-                    let key = self.core.keys.find_or_add(hashes[row], keys.key(row));
-                    match self.core.keys.entry(key).cached(from, origins[row]) {
-                        Some(slot) if bucket == ON_TIME => slot,
-                        _ => self.find_or_add(Place { key, origin: origins[row], pane: from, bucket }),
-                    }
+                    let hash = keys.hashes()[row];
+                    self.core.touch(hash);
+                    let key = self.core.keys.find_or_add(hash, keys.key(row));
+                    self.find_or_add(Place { key, origin: batch.origins()[row], pane, bucket })
                 }
             };
             self.core.assigned.push(slot);
         }
     }
 
+    fn pane_around(&self, time: EventTime) -> (EventTime, EventTime) {
+        let from = self.grid.pane_of(time);
+        (from, if from == WHOLE { EventTime::MAX } else { self.grid.pane_end(from) })
+    }
+
     /// The bucket of a row; none where it counts nowhere, because it failed or came too late for every window.
-    #[cold]
     fn admit(
         &self,
         batch: &Batch,
@@ -152,9 +184,9 @@ impl Panes {
     }
 
     fn find_or_add(&mut self, place: Place) -> u32 {
-        let Panes { panes, places, .. } = self;
-        let pane = panes.entry(place.pane).or_default();
-        let found = pane.index.find(place.hash(), |slot| places[*slot as usize] == place).copied();
+        let (panes, places) = (&self.panes, &self.places);
+        let is = |slot: &u32| places[*slot as usize] == place;
+        let found = panes.get(&place.pane).and_then(|pane| pane.index.find(place.hash(), is)).copied();
         let slot = found.unwrap_or_else(|| self.add(place));
         if place.bucket == ON_TIME {
             self.core.keys.entry_mut(place.key).cache(place.pane, place.origin, slot);
@@ -178,7 +210,7 @@ impl Panes {
     fn enter(&mut self, place: Place, slot: u32) {
         self.places.resize(self.core.slots.len(), Place::default());
         self.places[slot as usize] = place;
-        let pane = self.panes.entry(place.pane).or_default();
+        let pane = self.panes.entry(place.pane).or_insert_with(|| self.spare.pop().unwrap_or_default());
         pane.slots.push(slot);
         let places = &self.places;
         pane.index.insert_unique(place.hash(), slot, |slot| places[*slot as usize].hash());
@@ -215,36 +247,43 @@ impl Panes {
     fn absorb(&mut self, point: EventTime) {
         while let Some(first) = self.sightings.first_entry().filter(|first| *first.key() <= point) {
             for (key, end) in first.remove() {
-                let entry = self.core.keys.entry_mut(key);
-                entry.seen = entry.seen.max(end);
+                self.core.keys.see(key, end);
             }
         }
     }
 
     /// Whether a window with this end is told of a key although it holds no record of it.
     fn tells_empty(&self, key: u32, end: EventTime) -> bool {
-        let seen = self.core.keys.entry(key).seen;
+        let seen = self.core.keys.seen(key);
         self.empty.is_some_and(|empty| seen != EventTime::MIN && end <= seen.saturating_add(empty))
     }
 
     /// Fires a window at a point: rows in order of key.
-    fn fire(&mut self, point: EventTime, window: EventTime) {
+    fn fire(&mut self, point: EventTime, window: EventTime, out: &mut Outputs) {
         let end = self.grid.end_of(window);
         self.core.keys.rank();
-        let mut gathered = std::mem::take(&mut self.gathered);
-        self.gather(point, (window, end), &mut gathered);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let Scratch { gathered, order, of_key, .. } = &mut scratch;
+        self.gather(point, (window, end), gathered);
         if point == end && self.empty.is_some() {
-            self.gather_empty(window, end, &mut gathered);
+            self.gather_empty(window, end, gathered);
         }
-        gathered.sort_unstable();
-        for slots in gathered.chunk_by(|a, b| a.rank == b.rank) {
-            let real = if slots.len() > 1 { slots.iter().filter(|g| g.slot != EMPTY).count() } else { 1 };
-            if slots.iter().any(|g| self.grid.is_new(g.pane, g.bucket, end, point)) {
-                self.fire_key(point, (window, end), slots, real);
+        order.extend((0..).zip(&*gathered).map(|(i, g)| u64::from(self.core.keys.entry(g.key).rank) << 32 | i));
+        order.sort_unstable();
+        for slots in order.chunk_by(|a, b| a >> 32 == b >> 32) {
+            of_key.extend(slots.iter().map(|place| gathered[*place as u32 as usize]));
+            of_key.sort_unstable();
+            if point == end || of_key.iter().any(|g| self.grid.is_new(g.pane, g.bucket, end, point)) {
+                self.fire_key(point, (window, end), of_key);
+            }
+            of_key.clear();
+            if self.core.fired.len() >= ROWS_MAX {
+                self.core.flush(out);
             }
         }
         gathered.clear();
-        self.gathered = gathered;
+        order.clear();
+        self.scratch = scratch;
     }
 
     fn gather(&self, point: EventTime, (window, end): (EventTime, EventTime), gathered: &mut Vec<Gathered>) {
@@ -253,8 +292,7 @@ impl Panes {
             for slot in &pane.slots {
                 let Place { key, origin, bucket, .. } = self.places[*slot as usize];
                 if self.grid.includes(bucket, end, point) {
-                    let rank = self.core.keys.entry(key).rank;
-                    gathered.push(Gathered { rank, pane: *start, origin, bucket, slot: *slot, key });
+                    gathered.push(Gathered { pane: *start, origin, bucket, slot: *slot, key });
                 }
             }
         }
@@ -268,8 +306,7 @@ impl Panes {
         for key in self.core.keys.living() {
             more |= self.tells_empty(key, next);
             if self.tells_empty(key, end) {
-                let rank = self.core.keys.entry(key).rank;
-                gathered.push(Gathered { rank, pane: EventTime::MAX, origin: 0, bucket: ON_TIME, slot: EMPTY, key });
+                gathered.push(Gathered { pane: EventTime::MAX, origin: 0, bucket: ON_TIME, slot: EMPTY, key });
             }
         }
         if more {
@@ -277,10 +314,11 @@ impl Panes {
         }
     }
 
-    fn fire_key(&mut self, point: EventTime, window: (EventTime, EventTime), slots: &[Gathered], real: usize) {
+    fn fire_key(&mut self, point: EventTime, window: (EventTime, EventTime), slots: &[Gathered]) {
         let Gathered { key, slot, .. } = slots[0];
+        let real = if slots.len() > 1 { slots.iter().filter(|g| g.slot != EMPTY).count() } else { 1 };
         let give = real > 1;
-        let slot = if give { self.core.slots.merged(slots[..real].iter().map(|g| g.slot)) } else { slot };
+        let slot = if give { self.core.merged(slots[..real].iter().map(|g| g.slot)) } else { slot };
         let firing = match point.cmp(&window.1) {
             std::cmp::Ordering::Less => Firing::Early,
             std::cmp::Ordering::Equal => Firing::OnTime,
@@ -306,24 +344,30 @@ impl Panes {
             if self.grid.last_point(last) > point {
                 break;
             }
-            let slots = first.remove().slots;
-            slots.into_iter().for_each(|slot| self.leave(slot));
+            let mut pane = first.remove();
+            self.leave(&pane.slots);
+            pane.slots.clear();
+            pane.index.clear();
+            pane.scheduled = false;
+            self.spare.push(pane);
         }
         if self.idle > IDLE_KEYS && self.idle * 2 > self.core.keys.len() {
             self.forget_idle();
         }
     }
 
-    /// Takes a slot out of use.
-    fn leave(&mut self, slot: u32) {
-        self.core.slots.give(slot);
-        let entry = self.core.keys.entry_mut(self.places[slot as usize].key);
-        entry.live -= 1;
-        entry.idle = entry.live == 0;
-        entry.uncache();
-        self.idle += usize::from(entry.idle);
-        let hash = entry.hash;
-        self.core.touch(hash);
+    /// Takes slots out of use.
+    fn leave(&mut self, slots: &[u32]) {
+        self.core.slots.give(slots);
+        for slot in slots {
+            let entry = self.core.keys.entry_mut(self.places[*slot as usize].key);
+            entry.live -= 1;
+            entry.idle = entry.live == 0;
+            entry.uncache();
+            self.idle += usize::from(entry.idle);
+            let hash = entry.hash;
+            self.core.touch(hash);
+        }
     }
 
     /// Forgets the keys that have no slots and are not told of any more. They are not forgotten at once: most come
@@ -349,7 +393,7 @@ impl Panes {
                 pane.slots.into_iter().partition(|slot| self.places[*slot as usize].bucket <= point);
             slots.extend(told.into_iter().map(|slot| {
                 let Place { key, origin, bucket, .. } = self.places[slot as usize];
-                Gathered { rank: self.core.keys.entry(key).rank, pane: start, origin, bucket, slot, key }
+                (self.core.keys.entry(key).rank, Gathered { pane: start, origin, bucket, slot, key })
             }));
             for slot in kept {
                 let place = self.places[slot as usize];
@@ -359,11 +403,14 @@ impl Panes {
             }
         }
         slots.sort_unstable();
-        for of_key in slots.chunk_by(|a, b| a.rank == b.rank) {
-            let whole = self.core.slots.merged(of_key.iter().map(|g| g.slot));
-            self.enter(Place { key: of_key[0].key, origin: 0, pane: WHOLE, bucket: ON_TIME }, whole);
-            of_key.iter().for_each(|g| self.leave(g.slot));
+        let mut left = Vec::new();
+        for of_key in slots.chunk_by(|a, b| a.0 == b.0) {
+            let whole = self.core.merged(of_key.iter().map(|(_, g)| g.slot));
+            self.enter(Place { key: of_key[0].1.key, origin: 0, pane: WHOLE, bucket: ON_TIME }, whole);
+            left.extend(of_key.iter().map(|(_, g)| g.slot));
         }
+        self.core.merge();
+        self.leave(&left);
     }
 }
 
@@ -411,7 +458,7 @@ impl Instance for Panes {
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Outputs) {
         while let Some((point, window)) = self.agenda.first().copied().filter(|(point, _)| *point <= watermark) {
             self.agenda.pop_first();
-            self.fire(point, window);
+            self.fire(point, window, out);
             if self.grid.whole() && point < self.grid.end_of(window) {
                 self.core.flush(out);
                 self.compact(point);
@@ -431,7 +478,10 @@ impl Instance for Panes {
         for key in self.core.keys.living().filter(|key| self.matters(*key)) {
             let entry = self.core.keys.entry(key);
             if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
-                keys.insert(&entry.bytes, SavedKey { key: entry.bytes.to_vec(), seen: entry.seen, slots: Vec::new() });
+                keys.insert(
+                    &entry.bytes,
+                    SavedKey { key: entry.bytes.to_vec(), seen: self.core.keys.seen(key), slots: Vec::new() },
+                );
             }
         }
         for slot in self.panes.values().flat_map(|pane| &pane.slots) {
@@ -462,7 +512,7 @@ impl Instance for Panes {
         let saved: Saved = postcard::from_bytes(bytes).map_err(unreadable)?;
         for SavedKey { key: bytes, seen, slots } in saved.keys {
             let key = self.core.keys.find_or_add(xxh3_64(&bytes), &bytes);
-            self.core.keys.entry_mut(key).seen = seen;
+            self.core.keys.see(key, seen);
             for SavedSlot { pane, bucket, origin, partials } in slots {
                 let place = Place { key, origin, pane, bucket };
                 let slot = self.core.slots.take();

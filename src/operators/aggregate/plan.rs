@@ -81,7 +81,8 @@ fn finish(
         }
         Form::Runs(ending) => (Arrival::InOrder, Arc::new(move || Box::new(Runs::new(ending, shape.clone())))),
     };
-    Planned { output: Schema::new(fields), uses, passes: false, keyed: true, arrival, make }
+    let output = Schema::new(fields);
+    Planned { output, uses, passes: false, keeps_origin: false, keyed: true, arrival, make }
 }
 
 fn check_name(name: &str, fields: &[Field], at: &str, planning: &mut Planning<'_>) {

@@ -142,7 +142,7 @@ impl Runs {
         let closed = std::mem::take(&mut self.closed);
         for Closed { key, window, point, parts, .. } in &closed {
             let give = parts.len() > 1;
-            let slot = if give { self.core.slots.merged(parts.iter().copied()) } else { parts[0] };
+            let slot = if give { self.core.merged(parts.iter().copied()) } else { parts[0] };
             let hash = self.core.keys.entry(*key).hash;
             self.core.touch(hash);
             self.core.fired.push(Fired {
@@ -157,7 +157,7 @@ impl Runs {
         }
         self.core.flush(out);
         for Closed { key, parts, done, .. } in closed {
-            parts[..done].iter().for_each(|slot| self.core.slots.give(*slot));
+            self.core.slots.give(&parts[..done]);
             if self.runs[key as usize].parts.is_empty() {
                 self.core.keys.forget(key);
             }

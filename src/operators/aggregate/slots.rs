@@ -38,15 +38,15 @@ impl Slots {
         self.free.pop().expect("there is a free slot now")
     }
 
-    /// Empties a slot and takes it back.
-    pub fn give(&mut self, slot: u32) {
-        self.clear(slot);
-        self.free.push(slot);
+    /// Empties slots and takes them back.
+    pub fn give(&mut self, slots: &[u32]) {
+        self.clear(slots);
+        self.free.extend_from_slice(slots);
     }
 
-    /// Empties a slot.
-    pub fn clear(&mut self, slot: u32) {
-        self.accumulators.iter_mut().for_each(|a| a.clear(slot));
+    /// Empties slots.
+    pub fn clear(&mut self, slots: &[u32]) {
+        self.accumulators.iter_mut().for_each(|a| a.clear(slots));
     }
 
     /// How many slot numbers there are.
@@ -59,18 +59,14 @@ impl Slots {
         self.accumulators.iter_mut().for_each(|a| a.update(rows));
     }
 
-    /// A new slot that holds what these do, joined in their order.
-    pub fn merged(&mut self, slots: impl IntoIterator<Item = u32>) -> u32 {
-        let into = self.take();
-        for from in slots {
-            self.accumulators.iter_mut().for_each(|a| a.merge(into, from));
-        }
-        into
+    /// Joins slots into others: pairs of into and from, in their order.
+    pub fn merge(&mut self, pairs: &[(u32, u32)]) {
+        self.accumulators.iter_mut().for_each(|a| a.merge(pairs));
     }
 
-    /// What an accumulator tells of some slots.
-    pub fn finish(&self, accumulator: usize, measure: Measure, cx: &Finishing<'_>) -> ArrayRef {
-        self.accumulators[accumulator].finish(measure, cx)
+    /// What an accumulator tells of some slots: a column for each measure.
+    pub fn finish(&self, accumulator: usize, measures: &[Measure], cx: &Finishing<'_>) -> Vec<ArrayRef> {
+        self.accumulators[accumulator].finish(measures, cx)
     }
 
     /// The bytes of a slot.

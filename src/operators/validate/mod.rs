@@ -158,6 +158,7 @@ impl Operator for Validate {
             output: planning.input().clone(),
             uses: checks.uses.clone(),
             passes: true,
+            keeps_origin: true,
             keyed,
             arrival: if keyed { Arrival::InOrder } else { Arrival::AsTheyCome },
             make: Arc::new(move || {

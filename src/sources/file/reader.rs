@@ -4,18 +4,23 @@
 //!   stream -> buffer: | record | record | record | rec...
 //!             position^                   last end^   the rest waits for more
 //! ```
+//! In the middle of a plain file of lines only the end of the last record is looked for; the bytes are read where they
+//! are decoded, which spares them a way through memory.
+//!
 //! What is given depends on the bytes of the file alone, never on how many of them came at a time: a record that is
 //! longer than the limit is rejected wherever the buffer ends, and goes on to the first line break behind the limit.
 
-use super::stream::{Got, Stream};
+use super::stream::{Got, Stream, identity, read_at};
 use super::{Lines, Settings};
 use crate::fault::Failure;
 use crate::formats::csv::{RecordEnds, check_header, header_of};
-use crate::formats::parquet::RowGroups;
-use crate::formats::{Bad, Frames, Layout, Wanted, bad, only_bad};
-use crate::source::{Position, Read, Reader};
+use crate::formats::parquet::{RowGroup, RowGroups};
+use crate::formats::{Bad, Frames, Layout, Rows, Wanted, bad, only_bad};
+use crate::source::{Bench, Position, Read, Reader};
 use std::fs::File;
+use std::io;
 use std::mem;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The position behind a file that could not be read to its end, when that has been said.
@@ -179,6 +184,29 @@ impl TextReader {
         Some(self.frame(end))
     }
 
+    /// The next so many bytes as an errand, where that gives the same as reading them here: the file has so many, whole
+    /// records end in them, and none of these can be too long.
+    fn defer(&mut self, bytes: usize) -> Option<Read> {
+        let is_first = self.position == 0;
+        let plain = matches!(self.ends, Ends::Lines { .. }) && matches!(self.state, State::Reading);
+        if is_first || !plain || self.long.is_some() || self.skip > 0 || bytes > self.line_bytes_max {
+            return None;
+        }
+        let file = self.stream.random()?;
+        let from = self.position as u64;
+        let mut edge = [0; EDGE_BYTES_MAX];
+        let edge = &mut edge[..bytes.min(EDGE_BYTES_MAX)];
+        let edge_at = from + (bytes - edge.len()) as u64;
+        read_at(&file, edge, edge_at).ok()?;
+        let to = edge_at + memchr::memrchr(b'\n', edge)? as u64 + 1;
+        self.stream.seek(to).ok()?;
+        self.buffer.clear();
+        self.position = to as i64;
+        self.ends.restart();
+        let part = Part { file, path: self.path.clone(), from, length: (to - from) as usize };
+        Some(Read::Errand(Box::new(move |bench, give| part.read(bench, give))))
+    }
+
     fn cut_header(&mut self) {
         let Ends::Csv(ends) = &mut self.ends else { unreachable!("JSON lines have no header") };
         let ended = matches!(self.state, State::Ending);
@@ -270,8 +298,8 @@ impl TextReader {
     fn end(&mut self) -> Read {
         match mem::replace(&mut self.state, State::Ended) {
             State::Breaking(why) => {
-                let reason = format!("{}: {why}; nothing behind byte {} was read", self.path, self.position);
-                let read = Read::Rows(only_bad(&self.wanted, bad(self.position, 0, reason, &self.buffer)));
+                let bad = broken(&self.path, &why, self.position, &self.buffer);
+                let read = Read::Rows(only_bad(&self.wanted, bad));
                 self.position = BROKEN;
                 read
             }
@@ -287,7 +315,7 @@ impl Reader for TextReader {
             if matches!(self.state, State::Ended) {
                 return Ok(Read::End);
             }
-            if let Some(read) = self.cut() {
+            if let Some(read) = self.cut().or_else(|| self.defer(bytes)) {
                 return Ok(read);
             }
             if !matches!(self.state, State::Reading) {
@@ -311,6 +339,38 @@ impl Reader for TextReader {
     fn progress(&self) -> u64 {
         self.stream.progress()
     }
+
+    fn end(&mut self) {
+        (self.state, self.position) = (State::Ended, BROKEN);
+    }
+}
+
+/// Where the last record of a part ends is looked for in so many bytes at its end.
+const EDGE_BYTES_MAX: usize = 4096;
+
+/// Whole lines of a file.
+struct Part {
+    file: Arc<File>,
+    path: String,
+    from: u64,
+    length: usize,
+}
+
+impl Part {
+    fn read(&self, bench: &mut Bench, give: &mut dyn FnMut(Rows)) -> Result<(), Bad> {
+        let at = self.from as i64;
+        let mut bytes = mem::take(&mut bench.bytes);
+        bytes.resize(self.length, 0);
+        read_at(&self.file, &mut bytes, self.from).map_err(|error| broken(&self.path, &error.to_string(), at, &[]))?;
+        let frames = Frames { bytes, layout: Layout::Lines { at } };
+        give(bench.decoder.as_mut().expect("a feed of lines has a decoder").decode(&frames));
+        bench.bytes = frames.bytes;
+        Ok(())
+    }
+}
+
+fn broken(path: &str, why: &str, position: Position, bytes: &[u8]) -> Bad {
+    bad(position, 0, format!("{path}: {why}; nothing behind byte {position} was read"), bytes)
 }
 
 /// About what a record has: a limit of records is one of bytes by this.
@@ -363,26 +423,68 @@ pub(super) struct ParquetReader {
     rows: RowGroups,
     wanted: Wanted,
     bytes: u64,
+    identity: (u64, u64),
+    /// The same file, open once for each row group that is read at the same time.
+    files: Arc<Mutex<Vec<File>>>,
     broken: bool,
 }
+
+/// A row group that takes more than this is read some rows at a time.
+const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 
 impl ParquetReader {
     /// A reader of a file's rows from one on.
     pub(super) fn open(path: &str, wanted: &Wanted, from: Position) -> Result<ParquetReader, Failure> {
         let file = File::open(path).map_err(|e| Failure::new(e.to_string()))?;
-        let bytes = file.metadata().map_or(0, |m| m.len());
+        let (bytes, identity) = file.metadata().map_or((0, (0, 0)), |m| (m.len(), identity(&m)));
         let rows = RowGroups::open(file, wanted.clone(), from, PARQUET_ROWS)?;
         if rows.rows() < from {
             return Err(Failure::new(format!("it has {} rows, and was read to row {from} before", rows.rows())));
         }
-        Ok(ParquetReader { path: path.to_owned(), rows, wanted: wanted.clone(), bytes, broken: false })
+        let (path, wanted, files) = (path.to_owned(), wanted.clone(), Arc::default());
+        Ok(ParquetReader { path, rows, wanted, bytes, identity, files, broken: false })
     }
+
+    /// The next row group as an errand, unless it is too large.
+    fn errand(&mut self) -> Option<Read> {
+        let file = self.files.lock().expect("nobody panics while holding the files").pop();
+        let file = file.or_else(|| self.again().ok().flatten())?;
+        let Some(group) = self.rows.take(ROW_GROUP_BYTES_MAX) else {
+            self.files.lock().expect("nobody panics while holding the files").push(file);
+            return None;
+        };
+        let (path, files) = (self.path.clone(), self.files.clone());
+        Some(Read::Errand(Box::new(move |_, give| read_group(group, file, &path, &files, give))))
+    }
+
+    /// The same file once more; `None` where another one is in its place.
+    fn again(&self) -> io::Result<Option<File>> {
+        let file = File::open(&self.path)?;
+        let is_same = identity(&file.metadata()?) == self.identity;
+        Ok(is_same.then_some(file))
+    }
+}
+
+fn read_group(
+    group: RowGroup,
+    file: File,
+    path: &str,
+    files: &Mutex<Vec<File>>,
+    give: &mut dyn FnMut(Rows),
+) -> Result<(), Bad> {
+    let again = file.try_clone();
+    let read = group.read(file, give);
+    files.lock().expect("nobody panics while holding the files").extend(again);
+    read.map_err(|(row, failure)| unreadable(path, &failure, row))
 }
 
 impl Reader for ParquetReader {
     fn read(&mut self, _: usize) -> Result<Read, Failure> {
         if self.broken {
             return Ok(Read::End);
+        }
+        if let Some(read) = self.errand() {
+            return Ok(read);
         }
         match self.rows.read() {
             Ok(Some(rows)) => Ok(Read::Rows(rows)),
@@ -393,6 +495,10 @@ impl Reader for ParquetReader {
                 Ok(Read::Rows(only_bad(&self.wanted, bad)))
             }
         }
+    }
+
+    fn end(&mut self) {
+        self.broken = true;
     }
 
     fn position(&self) -> Position {

@@ -38,7 +38,7 @@ pub(super) enum Got {
 
 /// A file that is read as it is, and followed where it grows.
 pub(super) struct Plain {
-    file: File,
+    file: Arc<File>,
     path: String,
     identity: (u64, u64),
     at: u64,
@@ -55,7 +55,7 @@ impl Stream {
         let file = File::open(path)?;
         if compression == Compression::None {
             let identity = identity(&file.metadata()?);
-            return Ok(Stream::Plain(Plain { file, path: path.to_owned(), identity, at: 0, follow }));
+            return Ok(Stream::Plain(Plain { file: Arc::new(file), path: path.to_owned(), identity, at: 0, follow }));
         }
         let read = Arc::new(AtomicU64::new(0));
         let bytes = unpacked(Counted { from: file, read: read.clone() }, compression)?;
@@ -102,7 +102,7 @@ impl Stream {
         let before = buffer.len();
         match self {
             Stream::Plain(plain) => {
-                let read = (&mut plain.file).take(bytes as u64).read_to_end(buffer);
+                let read = (&*plain.file).take(bytes as u64).read_to_end(buffer);
                 plain.at += (buffer.len() - before) as u64;
                 read?;
                 if buffer.len() == before {
@@ -130,8 +130,16 @@ impl Stream {
         if plain.file.metadata()?.len() < position {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        plain.at = plain.file.seek(SeekFrom::Start(position))?;
+        plain.at = (&*plain.file).seek(SeekFrom::Start(position))?;
         Ok(true)
+    }
+
+    /// The file, where any part of it may be read at any time: one that is not packed and not growing.
+    pub(super) fn random(&self) -> Option<Arc<File>> {
+        match self {
+            Stream::Plain(plain) if cfg!(unix) && !plain.follow => Some(plain.file.clone()),
+            _ => None,
+        }
     }
 
     /// How many bytes were read, as they lie on the disk.
@@ -181,15 +189,27 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// Reads a part of a file, wherever others read in it.
+#[cfg(unix)]
+pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+/// Files are not read at random here; see [`Stream::random`].
+#[cfg(not(unix))]
+pub(super) fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Which file it is, whatever it is called.
 #[cfg(unix)]
-fn identity(metadata: &Metadata) -> (u64, u64) {
+pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
 /// Files cannot be told apart here: only those that get shorter are noticed.
 #[cfg(not(unix))]
-fn identity(_: &Metadata) -> (u64, u64) {
+pub(super) fn identity(_: &Metadata) -> (u64, u64) {
     (0, 0)
 }

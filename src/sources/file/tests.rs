@@ -1,8 +1,9 @@
 //! What the readers of files give, however the bytes come, and what they say of files that are broken.
 
 use super::*;
+use crate::formats::only_bad;
 use crate::formats::table::text_of;
-use crate::source::Read;
+use crate::source::{Bench, Read};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
@@ -87,6 +88,12 @@ fn text(feed: &FileFeed, read: Read) -> Option<String> {
     let rows = match read {
         Read::Frames(frames) => feed.decoder().expect("a decoder")().decode(&frames),
         Read::Rows(rows) => rows,
+        Read::Errand(errand) => {
+            let mut bench = Bench { decoder: feed.decoder().map(|make| make()), ..Bench::default() };
+            let (wanted, mut text) = (&feed.settings.wanted, String::new());
+            let done = errand(&mut bench, &mut |rows| text += &text_of(wanted, rows));
+            return Some(text + &done.err().map_or(String::new(), |bad| text_of(wanted, only_bad(wanted, bad))));
+        }
         Read::Idle(_) | Read::End => return None,
     };
     Some(text_of(&feed.settings.wanted, rows))

@@ -49,7 +49,7 @@ use crate::formats::encode::{Lines, Style};
 use crate::formats::{MakeDecoder, Rows};
 use crate::schema::{Field, Kind, Schema};
 use crate::source::{Feed, Position, Read, Reader, Source, Wake};
-use crate::time::{self, EventTime, Interval};
+use crate::time::{Interval, Start};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use partition::{Partition, Record, Sensor, Truth};
 use schemars::JsonSchema;
@@ -122,20 +122,6 @@ impl Default for Generator {
             truth: false,
             truth_file: None,
         }
-    }
-}
-
-/// A point in time, as RFC 3339 text.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(with = "String")]
-pub struct Start(EventTime);
-
-impl TryFrom<String> for Start {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Start, String> {
-        time::parse(&text).map(Start)
     }
 }
 
@@ -542,7 +528,7 @@ mod tests {
                 }
                 Read::Idle(wait) => std::thread::sleep(wait),
                 Read::End => return rows,
-                Read::Frames(_) => panic!("a generator gives rows"),
+                Read::Frames(_) | Read::Errand(_) => panic!("a generator gives rows"),
             }
         }
     }

@@ -212,16 +212,17 @@ impl Source for KafkaSource {
         let consumer =
             config.create_with_context(Watch::new(self.security.as_ref())).map_err(kafka_client::not_made)?;
         let consumer: Arc<BaseConsumer<Watch>> = Arc::new(consumer);
-        serve(name, consumer.clone());
+        serve(name, consumer.clone(), self.brokers.clone());
         Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, known: Mutex::default() }))
     }
 }
 
 /// Serves the client's events (errors, statistics, tokens) until nobody else holds the consumer.
-fn serve(name: &str, consumer: Arc<BaseConsumer<Watch>>) {
+fn serve(name: &str, consumer: Arc<BaseConsumer<Watch>>, brokers: Names) {
     let work = move || {
         while Arc::strong_count(&consumer) > 1 {
             consumer.poll(Duration::from_millis(100));
+            kafka_client::readmit(consumer.client(), consumer.context(), &brokers);
         }
     };
     let thread = thread::Builder::new().name(format!("eagre:kafka-{name}"));
@@ -437,6 +438,7 @@ impl Feed for KafkaFeed {
             partition,
             assigned: true,
             noted: false,
+            usual: (0, 0),
             consumer: self.consumer.clone(),
         }))
     }
@@ -477,6 +479,8 @@ struct KafkaReader {
     partition: Partition,
     assigned: bool,
     noted: bool,
+    /// How many bytes and messages the last read gave.
+    usual: (usize, usize),
     consumer: Arc<BaseConsumer<Watch>>,
 }
 
@@ -493,6 +497,14 @@ impl KafkaReader {
             // It fails only where the partition is not assigned any more, which is what is wanted.
             let _ = self.consumer.incremental_unassign(&list);
         }
+    }
+
+    /// Room for as much as the last time.
+    fn room(&self) -> (Vec<u8>, Messages) {
+        let (bytes, count) = self.usual;
+        let (ends, sequences) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (times, absent) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        (Vec::with_capacity(bytes), Messages { ends, sequences, times, absent })
     }
 
     /// Takes what lies in the queue; gives the first error, if there was one, and how many events there were.
@@ -567,7 +579,7 @@ impl Reader for KafkaReader {
                 self.give_back();
                 return Ok(Read::End);
             }
-            let (mut bytes, mut messages) = (Vec::new(), Messages::default());
+            let (mut bytes, mut messages) = self.room();
             let (count, wrong) = self.take(limit, &mut bytes, &mut messages);
             match wrong {
                 Some((code, reason)) => self.wrong(code, reason)?,
@@ -575,6 +587,7 @@ impl Reader for KafkaReader {
                 None => {}
             }
             if !messages.ends.is_empty() {
+                self.usual = (bytes.len(), messages.ends.len());
                 return Ok(Read::Frames(Frames { bytes, layout: Layout::Messages(messages) }));
             }
             if count == 0 {

@@ -79,7 +79,7 @@ fn read(reader: &mut dyn Reader, count: usize) -> Vec<String> {
                 lines.push("end".into());
                 break;
             }
-            Read::Rows(_) => panic!("messages are not decoded here"),
+            Read::Rows(_) | Read::Errand(_) => panic!("messages are not decoded here"),
         }
     }
     lines

@@ -5,7 +5,7 @@
 //! with the test.
 
 use crate::broker;
-use eagre::kafka_client::wait_for;
+use eagre::kafka_client::{self, Names, wait_for};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -17,7 +17,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io, process, thread};
 
 /// What takes longer than this will not come: starting a broker on a busy machine is the longest.
@@ -166,7 +166,7 @@ fn client(brokers: &str) -> ClientConfig {
 }
 
 /// Sends messages, each once, in their order.
-pub struct Sender(BaseProducer);
+pub struct Sender(BaseProducer, Names);
 
 impl Sender {
     /// A sender to that broker.
@@ -174,7 +174,7 @@ impl Sender {
         let mut config = client(brokers);
         config.set("compression.codec", "lz4").set("enable.idempotence", "true").set("linger.ms", "5");
         config.set("message.max.bytes", "100000000").set("queue.buffering.max.messages", "200000");
-        Sender(config.create().unwrap())
+        Sender(config.create().unwrap(), Names(vec![brokers.to_owned()]))
     }
 
     /// Sends a message, or a tombstone. Waits while there is no room.
@@ -198,7 +198,12 @@ impl Sender {
 
     /// Waits until the broker has all of them.
     pub fn flush(&self) {
-        self.0.flush(PATIENCE).unwrap();
+        let begun = Instant::now();
+        // A client may have lost all its brokers while one was restarted: `kafka_client::readmit` says how.
+        while self.0.flush(Duration::from_secs(1)).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "{} messages are not delivered", self.0.in_flight_count());
+            kafka_client::add_brokers(self.0.client(), &self.1);
+        }
     }
 }
 
