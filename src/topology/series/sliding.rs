@@ -65,6 +65,9 @@ impl Settings {
     }
 }
 
+/// For how many values room is made before they come.
+const ROOM_MAX: u64 = 1 << 16;
+
 /// A sliding window and the statistics of its diagram.
 ///
 /// ```
@@ -96,8 +99,12 @@ impl Sliding {
         }
         let levels = &settings.levels;
         let betti = (!levels.is_empty()).then(|| BettiCurve::new(levels));
+        let room = match settings.reach {
+            Reach::Count(count) => count.min(ROOM_MAX) as usize,
+            Reach::Time(_) => 0,
+        };
         Ok(Sliding {
-            window: Window::new(settings.filtration, settings.tolerance),
+            window: Window::with_capacity(settings.filtration, settings.tolerance, room),
             statistics: Statistics::new(settings.power, betti),
             times: VecDeque::new(),
             last: None,
