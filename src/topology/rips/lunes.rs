@@ -11,9 +11,9 @@
 //!
 //! **The lune** of an edge `ab` is the set of points `c` with `ac` and `bc` earlier than `ab`, joined by the edges
 //! earlier than `ab`. [`Lunes::certificate`] looks for a hub where one is likely: the point nearest to both ends, first
-//! among the points younger than the older end. A hub younger than an end never breaks a certificate by leaving, because
-//! that end leaves before it. (In a window with an outlier in the middle of a ring, that outlier would else be the hub
-//! of most lunes, and all of them would break at the one step at which it leaves.)
+//! among the points younger than the older end. A hub younger than an end never breaks a certificate by leaving,
+//! because that end leaves before it. (In a window with an outlier in the middle of a ring, that outlier would else be
+//! the hub of most lunes, and all of them would break at the one step at which it leaves.)
 
 use super::certificate::Code;
 use super::lanes::{ABSENT, Block, Change, Lanes, Leaver, Rows, Slots, at};
