@@ -43,10 +43,6 @@ pub trait KeyedOperator: DeserializeOwned + JsonSchema + Clone + Send + Sync + '
     /// Takes a record. An error sends it to `rejected` with that reason; the state stays as it is then left.
     fn on_record(&self, cx: &mut Cx<'_, Self::State>, row: Row<'_>) -> Result<(), Reject>;
 
-    /// Reads what `on_record` is going to read of its state and row; for speed alone. It is called for some records
-    /// ahead, so that the misses of the cache are waited for together, not one after the other.
-    fn read_ahead(&self, _state: &Self::State, _row: Row<'_>) {}
-
     /// Hears that event time has reached `at`, which [`Cx::wake_at`] asked for.
     fn on_timer(&self, _cx: &mut Cx<'_, Self::State>, _at: EventTime) {}
 }
@@ -486,11 +482,8 @@ impl<K: KeyedOperator> Keyed<K> {
                 let (hash, key) = (keys.hashes()[row], keys.key(row));
                 (number, row, times[row], hash, key, self.likely(hash))
             }));
-            for (number, row, _, hash, key, likely) in &mut block {
+            for (.., hash, key, likely) in &mut block {
                 *likely = likely.filter(|slot| self.is_of(*slot, *hash, key));
-                if let Some(slot) = likely.and_then(|slot| self.slots[slot].as_ref()) {
-                    self.operator.read_ahead(&slot.state, Row::new(&batches[*number], *row));
-                }
             }
             for (number, row, time, hash, key, likely) in block.drain(..) {
                 if self.timers.first().is_some_and(|(at, _)| *at <= time) {

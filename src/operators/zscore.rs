@@ -208,13 +208,6 @@ impl KeyedOperator for Zscore {
         Ok(())
     }
 
-    fn read_ahead(&self, state: &State, row: Row<'_>) {
-        std::hint::black_box(row.number(self.field.index));
-        if let Some(Baseline::Moments(window)) = &state.baseline {
-            window.read_ahead();
-        }
-    }
-
     fn on_timer(&self, cx: &mut Cx<'_, State>, at: EventTime) {
         let newest = cx.state.baseline.as_ref().and_then(|baseline| baseline.extent().until);
         match (self.span(), newest) {

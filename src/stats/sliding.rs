@@ -134,13 +134,6 @@ impl<M: Monoid> Sliding<M> {
         self.items.front().map_or_else(M::identity, |front| front.combine(&self.newest))
     }
 
-    /// Reads the items that the next push and eviction will read; for speed alone, some windows ahead.
-    pub fn read_ahead(&self) {
-        for at in [0, 1, self.left, self.accumulate.wrapping_sub(1), self.items.len().wrapping_sub(1)] {
-            std::hint::black_box(self.items.get(at).cloned());
-        }
-    }
-
     /// Does the share of the flip that falls to one operation.
     #[inline]
     fn step(&mut self) {
@@ -243,12 +236,6 @@ impl<M: Monoid> TimedSliding<M> {
     /// The aggregate of the whole window, oldest first.
     pub fn query(&self) -> M {
         self.window.query()
-    }
-
-    /// See [`Sliding::read_ahead`].
-    pub fn read_ahead(&self) {
-        std::hint::black_box((self.oldest(), self.newest()));
-        self.window.read_ahead();
     }
 }
 
