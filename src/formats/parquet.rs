@@ -40,6 +40,8 @@ pub struct RowGroups {
     group: usize,
     skip: usize,
     next: i64,
+    /// The number of the first row of the row group that is being read.
+    begins: i64,
 }
 
 /// What is read of every row group, and how many rows at a time.
@@ -68,7 +70,7 @@ impl RowGroups {
             group += 1;
         }
         let columns = Columns { mask, wanted, batch };
-        Ok(RowGroups { file, metadata, columns, open: None, group, skip, next: from })
+        Ok(RowGroups { file, metadata, columns, open: None, group, skip, next: from, begins: 0 })
     }
 
     /// The number of rows in the file.
@@ -101,14 +103,18 @@ impl RowGroups {
         }
     }
 
-    /// The next row group as a whole, to be read elsewhere; `None` while one is being read here, where there is none,
-    /// or where what is wanted of it takes more than `bytes_max`.
+    /// The rest of the row group that is being read, or the next as a whole, to be read elsewhere; `None` where there
+    /// is none, or where what is wanted of it takes more than `bytes_max`.
     pub fn take(&mut self, bytes_max: usize) -> Option<RowGroup> {
-        let group = self.metadata.metadata().row_groups().get(self.group)?;
+        let number = self.group - usize::from(self.open.is_some());
+        let group = self.metadata.metadata().row_groups().get(number)?;
         let leaves = group.columns().iter().enumerate().filter(|(leaf, _)| self.columns.mask.leaf_included(*leaf));
         let bytes: i64 = leaves.map(|(_, column)| column.uncompressed_size()).sum();
-        if self.open.is_some() || usize::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
+        if usize::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
             return None;
+        }
+        if self.open.take().is_some() {
+            (self.group, self.skip) = (number, (self.next - self.begins) as usize);
         }
         let group = self.next_group();
         self.next += group.rows() as i64;
@@ -117,7 +123,7 @@ impl RowGroups {
 
     fn next_group(&mut self) -> RowGroup {
         let (number, skip) = (self.group, std::mem::take(&mut self.skip));
-        self.group += 1;
+        (self.group, self.begins) = (number + 1, self.next - skip as i64);
         RowGroup { metadata: self.metadata.clone(), columns: self.columns.clone(), number, skip, first: self.next }
     }
 }
@@ -380,17 +386,21 @@ mod tests {
                     text += &text_of(&wanted, rows);
                 }
                 assert_eq!(groups.next_row(), groups.rows());
-                assert_eq!(by_groups(&wanted, from), text, "{fields}");
+                assert_eq!(by_groups(&wanted, from, 0), text, "{fields}");
+                assert_eq!(by_groups(&wanted, from, 1), text, "{fields}");
             }
         }
         assert_eq!(text, expected, "{fields}");
     }
 
-    /// The same, each row group on its own.
-    fn by_groups(wanted: &Wanted, from: i64) -> String {
-        let mut groups = RowGroups::open(example(), wanted.clone(), from, 2).expect("a file");
+    /// The same, each row group on its own, but for some rows that are read before.
+    fn by_groups(wanted: &Wanted, from: i64, before: usize) -> String {
+        let mut groups = RowGroups::open(example(), wanted.clone(), from, 1).expect("a file");
         assert!(groups.take(0).is_none(), "all take more than no memory");
         let mut text = String::new();
+        for rows in std::iter::from_fn(|| groups.read().expect("rows")).take(before) {
+            text += &text_of(wanted, rows);
+        }
         while let Some(group) = groups.take(1 << 20) {
             group.read(example(), &mut |rows| text += &text_of(wanted, rows)).expect("rows");
         }
