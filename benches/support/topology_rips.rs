@@ -1,8 +1,9 @@
 //! Rips H0 and H1 of a sliding cloud: windows a second at every slide, the worst step, and a sweep beside them.
 //!
-//! Two streams of points in three dimensions. `delay`: a sine of period 32 with noise of a tenth, embedded with delay 5;
-//! `ball`: Gaussian. Times are CPU times of this thread, of each step the least of three rounds. A step is a slide and its diagram; the sweep is a diagram from
-//! scratch of the same windows (every 16th), distances not counted, as in a step only the newcomer's are new.
+//! Two streams of points in three dimensions. `delay`: a sine of period 32 with noise of a tenth, embedded with delay
+//! 5; `ball`: Gaussian. Times are CPU times of this thread, of each step the least of three rounds. A step is a slide
+//! and its diagram; the sweep is a diagram from scratch of the same windows (every 16th), distances not counted, as in
+//! a step only the newcomer's are new.
 
 use eagre::stats::elementary::sin_turns;
 use eagre::stats::random::Random;

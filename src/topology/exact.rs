@@ -1,10 +1,11 @@
 //! Sums without rounding, from which a term can be taken out again.
 //!
-//! A sum of floats depends on the order of its terms, and a term that was added and subtracted again leaves its rounding
-//! errors behind. Statistics kept that way drift, and depend on history. This sum is a long fixed-point number
-//! (Kulisch, Miranker: Computer Arithmetic in Theory and Practice, 1981; sparse as in Neal: Fast exact summation using
-//! small and large superaccumulators, arXiv:1505.05571). A finite f64 is an integer multiple of 2^-1074 with 53
-//! significant bits; it is cut at the multiples of 64 bits and each of its two pieces is added to the limb it falls in.
+//! A sum of floats depends on the order of its terms, and a term that was added and subtracted again leaves its
+//! rounding errors behind. Statistics kept that way drift, and depend on history. This sum is a long fixed-point
+//! number (Kulisch, Miranker: Computer Arithmetic in Theory and Practice, 1981; sparse as in Neal: Fast exact
+//! summation using small and large superaccumulators, arXiv:1505.05571). A finite f64 is an integer multiple of
+//! 2^-1074 with 53 significant bits; it is cut at the multiples of 64 bits and each of its two pieces is added to the
+//! limb it falls in.
 //!
 //! **Invariant.** A limb is the plain sum of its pieces, without carries: below 2^64 each, in 128 bits, so that up to
 //! 2^63 terms fit. The limbs are therefore a function of the multiset of terms that are in, and of nothing else. The

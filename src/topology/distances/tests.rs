@@ -301,7 +301,21 @@ fn bits_are_pinned() {
     );
 }
 
+/// Bars of any bits: NaN, infinities, the smallest and the greatest of numbers.
+fn any_bars() -> impl Strategy<Value = Diagram> {
+    let number = prop_oneof![any::<u64>().prop_map(f64::from_bits), (-2..3).prop_map(f64::from)];
+    proptest::collection::vec((number.clone(), number), 0..10).prop_map(|bars| diagram(&bars))
+}
+
 proptest! {
+    #[test]
+    fn are_numbers_whatever_the_bits((one, other) in (any_bars(), any_bars())) {
+        let distances = all(&one, &other);
+        prop_assert!(distances.iter().all(|distance| *distance >= 0.0), "{distances:?}");
+        prop_assert_eq!(distances.map(f64::to_bits), all(&other, &one).map(f64::to_bits));
+        prop_assert_eq!(all(&one, &one), [0.0; 4]);
+    }
+
     #[test]
     fn are_metrics((one, other, third) in (bars(), bars(), bars())) {
         let distances = all(&one, &other);

@@ -81,6 +81,17 @@ fn bits_are_pinned() {
 
 proptest! {
     #[test]
+    fn have_their_shape_whatever_the_bits(
+        bars in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..10),
+        (from, to, bandwidth, clip) in any::<(u64, u64, u64, u64)>(),
+    ) {
+        let bars: Vec<(f64, f64)> = bars.into_iter().map(|(a, b)| (f64::from_bits(a), f64::from_bits(b))).collect();
+        let bars = intervals(&bars, Infinite::ClipAt(f64::from_bits(clip)));
+        let grid = Grid { from: f64::from_bits(from), to: f64::from_bits(to), points: 6 };
+        prop_assert_eq!(all(&bars, grid, 2, f64::from_bits(bandwidth)).len(), 4 + 6 * (1 + 2 + 1 + 6));
+    }
+
+    #[test]
     fn hold_together(bars in proptest::collection::vec((0.0..4.0, 0.0..3.0), 1..20)) {
         let bars: Vec<(f64, f64)> = bars.into_iter().map(|(birth, length)| (birth, birth + length)).collect();
         let bars = intervals(&bars, Infinite::LeaveOut);

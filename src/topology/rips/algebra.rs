@@ -36,7 +36,9 @@ pub(super) struct Scratch {
     remembered: Vec<u32>,
     stack: Vec<u32>,
     parents: Vec<u16>,
-    dense: Dense,
+    word: Dense<1>,
+    words: Dense<4>,
+    many_words: Dense<16>,
     sparse: Sparse,
 }
 
@@ -62,14 +64,13 @@ pub(super) fn read<const W: usize>(lunes: &mut Lunes, scratch: &mut Scratch, wan
     if scratch.memo.len() < pairs {
         scratch.memo.resize(pairs, 0);
     }
-    if reading.births.len() <= DENSE_MAX {
-        let mut chains = std::mem::take(&mut scratch.dense);
-        close_loops::<W, _>(lunes, scratch, &mut chains, &mut reading, wanted);
-        scratch.dense = chains;
-    } else {
-        let mut chains = std::mem::take(&mut scratch.sparse);
-        close_loops::<W, _>(lunes, scratch, &mut chains, &mut reading, wanted);
-        scratch.sparse = chains;
+    match reading.births.len() {
+        0..=64 => close_loops::<W, Dense<1>>(lunes, scratch, |scratch| &mut scratch.word, &mut reading, wanted),
+        65..=256 => close_loops::<W, Dense<4>>(lunes, scratch, |scratch| &mut scratch.words, &mut reading, wanted),
+        257..=1024 => {
+            close_loops::<W, Dense<16>>(lunes, scratch, |scratch| &mut scratch.many_words, &mut reading, wanted)
+        }
+        _ => close_loops::<W, Sparse>(lunes, scratch, |scratch| &mut scratch.sparse, &mut reading, wanted),
     }
     for pair in scratch.remembered.drain(..) {
         scratch.memo[pair as usize] = 0;
@@ -168,11 +169,12 @@ fn root(parents: &mut [u16], mut point: usize) -> usize {
 fn close_loops<const W: usize, C: Chains>(
     lunes: &Lunes,
     scratch: &mut Scratch,
-    chains: &mut C,
+    kept: fn(&mut Scratch) -> &mut C,
     reading: &mut Reading,
     wanted: Option<usize>,
 ) {
-    chains.clear(reading.births.len());
+    let mut chains = std::mem::take(kept(scratch));
+    chains.clear();
     reading.deaths.resize(reading.births.len(), None);
     let many = std::mem::take(&mut scratch.many);
     let mut relations = Relations { lunes, scratch, chains, basis: vec![NONE; reading.births.len()] };
@@ -181,16 +183,20 @@ fn close_loops<const W: usize, C: Chains>(
         while born < reading.births.len() && reading.births[born] < *key {
             (born, alive) = (born + 1, alive + 1);
         }
+        // When all loops so far are dead, every relation among them is known.
+        if alive == 0 {
+            continue;
+        }
         let (old, young) = ends(*key);
         let (a, b) = (lunes.ring.slot(old), lunes.ring.slot(young));
         let code = lunes.code(a, b);
         let mut relate = |point: usize| {
-            // When all loops so far are dead, every relation among them is known.
-            if alive > 0 && point != code.slot(0) {
-                if let Some(dies) = relations.add(a, b, code.slot(0), point) {
-                    reading.deaths[dies] = Some(*key);
-                    alive -= 1;
-                }
+            if alive > 0
+                && point != code.slot(0)
+                && let Some(dies) = relations.add(a, b, code.slot(0), point)
+            {
+                reading.deaths[dies] = Some(*key);
+                alive -= 1;
             }
         };
         match code.named() {
@@ -203,14 +209,15 @@ fn close_loops<const W: usize, C: Chains>(
     {
         reading.sum = relations.chains.members(relations.basis[wanted] as usize);
     }
-    scratch.many = many;
+    *kept(relations.scratch) = relations.chains;
+    relations.scratch.many = many;
 }
 
 /// The relations found so far.
 struct Relations<'a, C> {
     lunes: &'a Lunes,
     scratch: &'a mut Scratch,
-    chains: &'a mut C,
+    chains: C,
     /// By loop: the reduced relation whose youngest loop it is.
     basis: Vec<u32>,
 }
@@ -253,8 +260,8 @@ impl<C: Chains> Relations<'_, C> {
 
     /// Computes `phi(xy)` and what it needs, without recursion: edges grow shorter, but there may be many of them.
     fn remember(&mut self, x: usize, y: usize) {
-        let side = self.lunes.ring.side;
         self.visit(x, y);
+        let side = self.lunes.ring.side;
         while let Some(pair) = self.scratch.stack.last().copied() {
             let (a, b) = (pair as usize / side, pair as usize % side);
             let c = self.lunes.code_of(pair as usize).slot(0);
@@ -286,9 +293,9 @@ impl<C: Chains> Relations<'_, C> {
 }
 
 /// Sets of loops, added over F2. A chain is named by a number.
-trait Chains {
-    /// No chains, over so many loops.
-    fn clear(&mut self, loops: usize);
+trait Chains: Default {
+    /// Forgets all chains.
+    fn clear(&mut self);
     /// A new chain, 0.
     fn push(&mut self) -> usize;
     /// Forgets the newest chain.
@@ -300,55 +307,45 @@ trait Chains {
     fn members(&self, chain: usize) -> Vec<usize>;
 }
 
-/// Up to so many loops, a chain is a bitset: a few words in all windows but the strangest.
-const DENSE_MAX: usize = 1024;
-
+/// Bitsets of `N` words: enough for all windows but the strangest.
 #[derive(Clone, Debug, Default)]
-struct Dense {
-    words: usize,
-    bits: Vec<u64>,
-}
+struct Dense<const N: usize>(Vec<[u64; N]>);
 
-impl Chains for Dense {
-    fn clear(&mut self, loops: usize) {
-        self.words = loops.div_ceil(64).max(1);
-        self.bits.clear();
+impl<const N: usize> Chains for Dense<N> {
+    fn clear(&mut self) {
+        self.0.clear();
     }
 
     #[inline(always)]
     fn push(&mut self) -> usize {
-        self.bits.resize(self.bits.len() + self.words, 0);
-        self.bits.len() / self.words - 1
+        self.0.push([0; N]);
+        self.0.len() - 1
     }
 
     fn pop(&mut self) {
-        self.bits.truncate(self.bits.len() - self.words);
+        self.0.pop();
     }
 
     #[inline(always)]
     fn flip(&mut self, chain: usize, number: usize) {
-        self.bits[chain * self.words + number / 64] ^= 1 << (number % 64);
+        self.0[chain][number / 64] ^= 1 << (number % 64);
     }
 
     #[inline(always)]
     fn add(&mut self, chain: usize, other: usize) {
-        // Relations are added to newer chains only: bases to sums, the parts of a path to the path.
-        let (before, from) = self.bits.split_at_mut(chain * self.words);
-        for (into, word) in from.iter_mut().zip(&before[other * self.words..][..self.words]) {
-            *into ^= word;
-        }
+        let other = self.0[other];
+        self.0[chain].iter_mut().zip(other).for_each(|(into, word)| *into ^= word);
     }
 
     #[inline(always)]
     fn last(&self, chain: usize) -> Option<usize> {
-        let words = &self.bits[chain * self.words..][..self.words];
+        let words = &self.0[chain];
         let word = words.iter().rposition(|word| *word != 0)?;
         Some(64 * word + 63 - words[word].leading_zeros() as usize)
     }
 
     fn members(&self, chain: usize) -> Vec<usize> {
-        let words = &self.bits[chain * self.words..][..self.words];
-        (0..64 * self.words).filter(|number| words[number / 64] >> (number % 64) & 1 == 1).collect()
+        (0..64 * N).filter(|number| self.0[chain][number / 64] >> (number % 64) & 1 == 1).collect()
     }
 }
 
@@ -361,7 +358,7 @@ struct Sparse {
 }
 
 impl Chains for Sparse {
-    fn clear(&mut self, _: usize) {
+    fn clear(&mut self) {
         self.chains.clear();
     }
 

@@ -58,7 +58,8 @@ impl<'a> Rows<'a> {
 pub(super) struct Lune<const W: usize> {
     /// The slots whose distance to both ends is below the bound.
     pub inside: Slots<W>,
-    /// Whether some distance looked at is exactly the bound; then the order of time decides, and the sets are too small.
+    /// Whether some distance looked at is exactly the bound; then the order of time decides, and the sets are too
+    /// small.
     pub tie: bool,
     /// The slot inside whose larger distance is least, of the preferred ones if there are any.
     pub nearest: Option<usize>,
@@ -109,8 +110,8 @@ impl Lanes {
         found
     }
 
-    /// Who lies nearer than `bound` to both ends of the edge `ab`, and whether the one in the middle is a hub. Rows have
-    /// 4 `W` blocks.
+    /// Who lies nearer than `bound` to both ends of the edge `ab`, and whether the one in the middle is a hub. Rows
+    /// have 4 `W` blocks.
     #[inline(always)]
     pub(super) fn lune<const W: usize>(self, rows: Rows, a: usize, b: usize, bound: i32, prefer: &Slots<W>) -> Lune<W> {
         match self.0 {
@@ -536,5 +537,67 @@ mod avx2 {
             hubs = _mm256_srli_epi32::<10>(hubs);
         }
         unseen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::certificate::Code;
+    use super::*;
+    use crate::stats::random::Random;
+
+    /// Few lengths, so that ties abound; some points are absent.
+    fn matrix(blocks: usize, lengths: u64, random: &mut Random) -> Vec<Block> {
+        let mut entry = |_| if random.pick(9) == 0 { ABSENT } else { random.pick(lengths) as i32 };
+        (0..16 * blocks * blocks).map(|_| Block(std::array::from_fn(&mut entry))).collect()
+    }
+
+    fn codes(side: usize, random: &mut Random) -> Vec<Block> {
+        let mut code = |_| {
+            let slots = [0, 1, 2].map(|_| random.pick(side as u64) as usize);
+            match random.pick(8) {
+                0 => Code::EMPTY.0,
+                1 => Code::opens(slots[0]).0,
+                2 => Code::many(&slots).0,
+                3 => Code::loose(slots[0]).0,
+                kind => Code::hubs(&slots[..kind as usize % 3 + 1]).0,
+            }
+        };
+        (0..side / 16).map(|_| Block(std::array::from_fn(&mut code))).collect()
+    }
+
+    fn check<const W: usize>(lengths: u64, random: &mut Random) {
+        let (side, blocks) = (64 * W, 4 * W);
+        let entries = matrix(blocks, lengths, random);
+        let rows = Rows { entries: &entries, blocks };
+        let prefer: Slots<W> = std::array::from_fn(|_| random.next_u64() & random.next_u64());
+        let codes = codes(side, random);
+        let mut slot = || random.pick(side as u64) as usize;
+        let (a, b, bound) = (slot(), slot(), slot() as i32 % lengths as i32);
+        let leavers: Vec<Leaver> =
+            (0..slot() % 3).map(|_| slot()).map(|slot| Leaver { slot, row: rows.row(slot).to_vec() }).collect();
+        let newcomers: Vec<&[Block]> = (0..slot() % 3).map(|_| rows.row(slot())).collect();
+        let change = Change { leavers: &leavers, newcomers: &newcomers };
+        let answers = |lanes: Lanes| {
+            let lune = lanes.lune::<W>(rows, a, b, bound, &prefer);
+            let broken = lanes.broken::<W>(a, rows.row(a), &codes, &change);
+            (lune.inside, lune.tie, lune.nearest, lune.missed, lanes.below::<W>(rows.row(b), bound), broken)
+        };
+        let expected = answers(Lanes(Width::Scalar));
+        for lanes in Lanes::available() {
+            assert_eq!(answers(lanes), expected, "{lanes:?} W {W} a {a} b {b} bound {bound}");
+        }
+    }
+
+    #[test]
+    fn all_lanes_answer_with_the_same_bits() {
+        let mut random = Random::new(1);
+        for lengths in [3, 40, 1 << 30] {
+            (0..60).for_each(|_| check::<1>(lengths, &mut random));
+            (0..30).for_each(|_| check::<2>(lengths, &mut random));
+            (0..8).for_each(|_| check::<4>(lengths, &mut random));
+            check::<8>(lengths, &mut random);
+        }
+        check::<16>(100, &mut random);
     }
 }

@@ -11,9 +11,9 @@
 //!
 //! **The lune** of an edge `ab` is the set of points `c` with `ac` and `bc` earlier than `ab`, joined by the edges
 //! earlier than `ab`. [`Lunes::certificate`] looks for a hub where one is likely: the point nearest to both ends, first
-//! among the points younger than the older end. A hub younger than an end never breaks a certificate by leaving, because
-//! that end leaves before it. (In a window with an outlier in the middle of a ring, that outlier would else be the hub
-//! of most lunes, and all of them would break at the one step at which it leaves.)
+//! among the points younger than the older end. A hub younger than an end never breaks a certificate by leaving,
+//! because that end leaves before it. (In a window with an outlier in the middle of a ring, that outlier would else be
+//! the hub of most lunes, and all of them would break at the one step at which it leaves.)
 
 use super::certificate::Code;
 use super::lanes::{ABSENT, Block, Change, Lanes, Leaver, Rows, Slots, at};
@@ -261,6 +261,8 @@ impl Lunes {
     }
 
     /// The points joined to `c` by edges earlier than this one. On a tie, both ends must be older than its younger end.
+    /// (To leave an edge out is safe: a lune taken for two pieces gives a relation that is true and known. To take one
+    /// too many is not.)
     #[inline(always)]
     fn neighbours<const W: usize>(&self, edge: &Edge, c: usize) -> Slots<W> {
         let (below, equal) = self.lanes.below::<W>(self.row(c), edge.length);

@@ -92,7 +92,8 @@ impl Metric {
         if point.len() != dimension {
             return Err(PointFault::Dimension { found: point.len(), expected: dimension });
         }
-        if let Some(index) = point.iter().position(|value| !(value.abs() <= COORDINATE_MAX)) {
+        // NaN is in no range.
+        if let Some(index) = point.iter().position(|value| !(-COORDINATE_MAX..=COORDINATE_MAX).contains(value)) {
             return Err(PointFault::Coordinate { index, value: point[index] });
         }
         match self {

@@ -20,30 +20,31 @@
 //!
 //! So it is enough to know of every edge which of the three its lune is. Nearly all are connected, and nearly all of
 //! these have a **hub**: a point of the lune that is joined to all others. When one point leaves and another comes, a
-//! lune with a hub stays connected unless the leaver is the hub or the newcomer is in the lune and not joined to the hub:
-//! one row of distances looked up at the hubs of all pairs, sixteen at a time, tells. About one pair in a hundred fails and
-//! is looked at; the newcomer's own n - 1 pairs are looked at for the first time. Then the few hundred edges that are not
-//! connected are sorted and their components merged and their loops closed, by linear algebra over a few hundred unknowns.
+//! lune with a hub stays connected unless the leaver is the hub or the newcomer is in the lune and not joined to the
+//! hub: one row of distances looked up at the hubs of all pairs, sixteen at a time, tells. About three pairs in a
+//! thousand fail and are looked at; the newcomer's own n - 1 pairs are looked at for the first time. Then the few
+//! hundred edges that are not connected are sorted and their components merged and their loops closed, by linear
+//! algebra over a few hundred unknowns.
 //!
 //! Nothing drifts: every comparison is made on stored distances, and a certificate is a fact about them. A window that
 //! slid a million times and one that was made anew hold the same answer, to the bit.
 //!
 //! | file | its one thing |
 //! | --- | --- |
-//! | [`metric`] | distances of points, and which points are refused |
-//! | [`embedding`] | points of a series |
-//! | [`certificate`] | what is known of a lune, in 32 bits |
-//! | [`lunes`] | the order of edges; distances and certificates of all pairs; finding a certificate |
-//! | [`sweep`] | all certificates from scratch |
-//! | [`algebra`] | from certificates to bars |
-//! | [`cycle`] | closed paths that live as a bar does |
-//! | [`window`] | points come and go; which way is cheaper |
-//! | [`lanes`] | AVX-512, AVX2, or neither: the same bits; the only `unsafe` of the room |
+//! | `metric` | distances of points, and which points are refused |
+//! | `embedding` | points of a series |
+//! | `certificate` | what is known of a lune, in 32 bits |
+//! | `lunes` | the order of edges; distances and certificates of all pairs; finding a certificate |
+//! | `sweep` | all certificates from scratch |
+//! | `algebra` | from certificates to bars |
+//! | `cycle` | closed paths that live as a bar does |
+//! | `window` | points come and go; which way is cheaper |
+//! | `lanes` | AVX-512, AVX2, or neither: the same bits; the only `unsafe` of the room |
 //!
-//! **Costs.** A window of n points has n' slots, the next power of two (at least 64), and 8 n'^2 bytes: 32 KiB for 64
-//! points, 512 KiB for 256, 8 MiB for 1,024. Scratch memory is shared by the windows of a thread ([`Workspace`]).
-//! Clouds whose points are pairwise about as far (two groups, each point nearer to all of the other group) have up to
-//! n^2 / 4 loops at once: answers stay exact, and take the time that so many loops take.
+//! **Costs.** A window of n points has n' slots, the next power of two (at least 64), and a little more than 8 n'^2
+//! bytes: 32 KiB for 64 points, 512 KiB for 256, 8 MiB for 1,024. Scratch memory is shared by the windows of a thread
+//! ([`Workspace`]). Clouds whose points are pairwise about as far (two groups, each point nearer to all of the other
+//! group) have up to n^2 / 4 loops at once: answers stay exact, and take the time that so many loops take.
 
 mod algebra;
 mod certificate;

@@ -36,10 +36,7 @@ pub(super) enum Purpose {
 pub(super) fn sweep<const W: usize>(lunes: &mut Lunes, scratch: &mut Scratch, purpose: Purpose) {
     lunes.clear_marks();
     let radius = measure(lunes, &mut scratch.farthest);
-    collect(lunes, radius, scratch);
-    if purpose == Purpose::Upkeep {
-        certify_longer(lunes, radius, &scratch.farthest);
-    }
+    collect(lunes, radius, scratch, purpose);
     sort_by_length(&mut scratch.edges, &mut scratch.spare);
     scratch.joined.clear();
     scratch.joined.resize(lunes.ring.count * W, 0);
@@ -83,36 +80,27 @@ fn measure(lunes: &Lunes, farthest: &mut Vec<i32>) -> i32 {
     farthest.iter().copied().min().unwrap_or(0)
 }
 
-/// The edges up to the radius, as length, younger end, older end; those of equal length already in order.
-fn collect(lunes: &Lunes, radius: i32, scratch: &mut Scratch) {
-    scratch.edges.clear();
-    for young in 0..lunes.ring.count {
-        let row = lunes.row(lunes.ring.slot(young));
-        for old in 0..young {
-            let slot = lunes.ring.slot(old);
-            let length = row[slot >> 4].0[slot & 15];
-            if length <= radius {
-                scratch.edges.push((length as u64) << 32 | (young as u64) << 16 | old as u64);
-            }
-        }
-    }
-}
-
-/// Gives each pair beyond the radius the youngest point as hub that is nearer to all points than the pair is long.
-fn certify_longer(lunes: &mut Lunes, radius: i32, farthest: &[i32]) {
-    // From young to old, those nearer to all than every younger one.
+/// The edges up to the radius, as length, younger end, older end; those of equal length already in order. Pairs beyond
+/// it get, for upkeep, the youngest point as hub that is nearer to all points than the pair is long.
+fn collect(lunes: &mut Lunes, radius: i32, scratch: &mut Scratch, purpose: Purpose) {
+    // From young to old, those nearer to all than every younger one; the last one's distance is the radius.
     let mut hubs: Vec<(i32, usize)> = Vec::new();
-    for (rank, farthest) in farthest.iter().enumerate().rev() {
+    for (rank, farthest) in scratch.farthest.iter().enumerate().rev() {
         if hubs.last().is_none_or(|(least, _)| farthest < least) {
             hubs.push((*farthest, rank));
         }
     }
+    scratch.edges.clear();
     for young in 0..lunes.ring.count {
+        let a = lunes.ring.slot(young);
         for old in 0..young {
-            let (a, b) = (lunes.ring.slot(young), lunes.ring.slot(old));
+            let b = lunes.ring.slot(old);
             let length = lunes.length(a, b);
-            if length > radius {
-                let (_, hub) = hubs.iter().find(|(farthest, _)| *farthest < length).expect("the radius is one's");
+            if length <= radius {
+                scratch.edges.push((length as u64) << 32 | (young as u64) << 16 | old as u64);
+            } else if purpose == Purpose::Upkeep
+                && let Some((_, hub)) = hubs.iter().find(|(farthest, _)| *farthest < length)
+            {
                 let pair = lunes.pair(a, b);
                 lunes.renumber(pair, Code::hubs(&[lunes.ring.slot(*hub)]));
             }
@@ -235,7 +223,7 @@ fn hubs<const W: usize>(
 }
 
 /// How many points are tried as a hub of one lune.
-const CANDIDATES: usize = 8;
+const CANDIDATES: usize = 4;
 
 /// The last point of a set.
 #[inline(always)]

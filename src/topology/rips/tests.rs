@@ -250,11 +250,9 @@ fn sweeps_equal_the_textbook_to_the_record() {
     for seed in 0..60 {
         let n = 4 + seed % 9;
         let mut matrix = vec![vec![0.0; n]; n];
-        for b in 0..n {
-            for a in 0..b {
-                matrix[a][b] = random.pick(1 + seed as u64 / 4) as f32;
-                matrix[b][a] = matrix[a][b];
-            }
+        for (a, b) in (0..n).flat_map(|b| (0..b).map(move |a| (a, b))) {
+            matrix[a][b] = random.pick(1 + seed as u64 / 4) as f32;
+            matrix[b][a] = matrix[a][b];
         }
         assert_eq!(rips(&matrix), Textbook::new(&matrix).diagram(), "{matrix:?}");
     }
@@ -476,4 +474,63 @@ fn refusals_change_nothing() {
     assert_eq!((window.len(), window.diagram(&mut workspace)), (POINTS_MAX, before));
     window.slide(9999, &[0.0]).unwrap();
     assert_eq!(window.positions().last(), Some(9999));
+}
+
+/// One thing done to a window; numbers are any at all.
+#[derive(Clone, Debug)]
+enum Deed {
+    Push(Vec<f64>),
+    Slide(Vec<f64>),
+    Evict,
+    Ask,
+    Keep,
+}
+
+fn deeds() -> impl proptest::strategy::Strategy<Value = Vec<Deed>> {
+    use proptest::prelude::*;
+    let whole = || prop::collection::vec((-2..3_i32).prop_map(f64::from), 2);
+    let deed = prop_oneof![
+        6 => whole().prop_map(Deed::Push),
+        4 => whole().prop_map(Deed::Slide),
+        2 => prop::collection::vec(any::<f64>(), 1..4).prop_map(Deed::Push),
+        1 => prop::collection::vec(prop::num::f64::ANY, 2).prop_map(Deed::Slide),
+        2 => Just(Deed::Evict),
+        5 => Just(Deed::Ask),
+        1 => Just(Deed::Keep),
+    ];
+    prop::collection::vec(deed, 0..120)
+}
+
+fn few_cases() -> proptest::prelude::ProptestConfig {
+    proptest::prelude::ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() }
+}
+
+proptest::proptest! {
+    #![proptest_config(few_cases())]
+    #[test]
+    fn whatever_is_done_steps_equal_sweeps(deeds in deeds(), metric in 0..5_usize) {
+        let mut workspace = Workspace::default();
+        let mut stepping = Window::new(METRICS[metric], 2);
+        stepping.set_strategy(Strategy::Incremental);
+        let mut sweeping = Window::with_lanes(METRICS[metric], 2, Lanes::available()[0]);
+        sweeping.set_strategy(Strategy::FromScratch);
+        for (t, deed) in deeds.iter().enumerate() {
+            let both = [&mut stepping, &mut sweeping];
+            match deed {
+                Deed::Push(point) => both.into_iter().for_each(|window| window.push(t as u64, point).unwrap_or(())),
+                Deed::Slide(point) => both.into_iter().for_each(|window| window.slide(t as u64, point).unwrap_or(())),
+                Deed::Evict => assert_eq!(stepping.evict(), sweeping.evict()),
+                Deed::Ask => assert_eq!(stepping.diagram(&mut workspace), sweeping.diagram(&mut workspace)),
+                Deed::Keep => {
+                    stepping = postcard::from_bytes(&postcard::to_stdvec(&stepping).unwrap()).unwrap();
+                    stepping.set_strategy(Strategy::Incremental);
+                }
+            }
+        }
+        let answer = sweeping.diagram(&mut workspace);
+        assert_eq!(stepping.diagram(&mut workspace), answer);
+        for bar in &answer.loops {
+            assert!(stepping.cycles(bar, &mut workspace).is_some());
+        }
+    }
 }

@@ -3,15 +3,15 @@
 //! A change costs O(n) (the newcomer's distances, a copy of the leaver's row); the certificates wait until bars are
 //! asked for. Then there are two ways, with the same answer to the bit:
 //!
-//! 1. **Step** ([`Window::step`]): one pass over all pairs finds the certificates that the change may have broken; these
-//!    are found anew, and those of the newcomers' pairs found for the first time. Any number of points that came and
+//! 1. **Step** ([`Window::step`]): one pass over all pairs finds the certificates that the change may have broken;
+//!    these are found anew, and those of the newcomers' pairs for the first time. Any number of points that came and
 //!    left since the last answer are one step.
 //! 2. **Sweep** ([`sweep`]): all certificates from scratch.
 //!
-//! A certificate that is found by looking costs about so many times ([`Lanes::costs`]) what the sweep spends on one edge.
-//! The newcomers are known beforehand and the broken ones are counted before one is repaired, so the cheaper way is taken
-//! each time and **a step never costs much more than a sweep**: at worst a sweep and the pass. The choice counts pairs and
-//! reads no clock.
+//! A certificate that is found by looking costs about so many times ([`Lanes::costs`]) what the sweep spends on one
+//! edge. The newcomers are known beforehand and the broken ones are counted before one is repaired, so the cheaper way
+//! is taken each time and **a step never costs much more than a sweep**: at worst a sweep and the pass. The choice
+//! counts pairs and reads no clock.
 //!
 //! **State.** A window is its points. Everything else is made of them, so that is what is serialised, and a window that
 //! was read back gives the same answers to the bit.

@@ -15,3 +15,24 @@
 pub mod correlation;
 pub mod delay;
 pub mod period;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bits_break_a_choice(bits in proptest::collection::vec(any::<u64>(), 0..80), lag_max in 0..100_usize) {
+            let series: Vec<f64> = bits.into_iter().map(f64::from_bits).collect();
+            prop_assert!(delay::delay(&series, lag_max).is_none_or(|lag| (1..=lag_max).contains(&lag)));
+            prop_assert!(period::period(&series, lag_max).is_none_or(|period| period.lag <= lag_max));
+            let mut correlation = correlation::Correlation::new(2, 5);
+            for vector in series.chunks_exact(2) {
+                let fits = vector.iter().all(|x| x.abs() <= 1e140);
+                prop_assert_eq!(correlation.push(vector), fits);
+            }
+            prop_assert!(correlation.correlation(0, 1).is_none_or(|x| x.abs() <= 1.0));
+        }
+    }
+}

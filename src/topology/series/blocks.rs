@@ -3,11 +3,12 @@
 //! Blocks have two sizes, the larger a multiple of the smaller, and begin at multiples of their size, so they depend on
 //! nothing but positions. A block's summary is its residue and its longest closed pair.
 //!
-//! A small block is read off the window's back, to which the same values are appended. Call the values that are lower or
-//! higher than all before them in the block its *records*. The widening half of the block's residue consists of records,
-//! ends with the last one, and never closes by appending. After the last record the back and the block have the same
-//! points, and close the same pairs, for nothing before it lies between it and what follows. So all that a value costs
-//! here is two comparisons that are foreseen nearly always. A large block joins the residues of its small ones.
+//! A small block is read off the window's back, to which the same values are appended. Call the values that are lower
+//! or higher than all before them in the block its *records*. The widening half of the block's residue consists of
+//! records, ends with the last one, and never closes by appending. After the last record the back and the block have
+//! the same points, and close the same pairs, for nothing before it lies between it and what follows. So all that a
+//! value costs here is two comparisons that are foreseen nearly always. A large block joins the residues of its small
+//! ones.
 
 use std::collections::VecDeque;
 
@@ -97,9 +98,7 @@ impl Blocks {
         let large = &mut self.large.open;
         large.longest = large.longest.max(longest);
         for point in points.iter().copied() {
-            let kept = large.residue.kept::<false>(point);
-            large.longest = longest_of(large.longest, &large.residue.points()[kept..]);
-            large.residue.place::<false>(kept, point);
+            large.residue.push(point, |a, b| large.longest = longest_of(large.longest, &[a, b]));
         }
         self.small.finish(tail, points, longest);
         if tail.is_multiple_of(self.large.span) {

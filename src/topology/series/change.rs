@@ -1,25 +1,27 @@
 //! The incremental step: which pairs one record changes when it enters or leaves at an end of the window.
 //!
-//! Stay with sublevel sets. Look at a minimum `m` of the window, and at its two **barriers**: the highest value between
-//! `m` and the nearest lower value to its left, and the same to its right; a barrier is infinite where no lower value is
-//! left on that side. Water that rises from `m` runs over the lower barrier first, into something older. So the death of
-//! `m` is the lower of its barriers, and it never dies where both are infinite. (Of a value that is no minimum, one
-//! barrier is the value itself, and the pair has no length.)
+//! Stay with sublevel sets. Look at a minimum `m` of the window, and at its two **barriers**: the highest value
+//! between `m` and the nearest lower value to its left, and the same to its right; a barrier is infinite where no
+//! lower value is left on that side. Water that rises from `m` runs over the lower barrier first, into something
+//! older. So the death of `m` is the lower of its barriers, and it never dies where both are infinite. (Of a value
+//! that is no minimum, one barrier is the value itself, and the pair has no length.)
 //!
 //! A barrier changes twice in the life of `m` at most: the right one becomes finite when a lower value enters at the
-//! right end, the left one becomes infinite when the lower value on its left leaves at the left end. **So all changes of
-//! all slides together are at most a few for each record, however badly the series oscillates**, and what remains is to
-//! find the minima concerned without looking at others. When `new` enters beside the window,
+//! right end, the left one becomes infinite when the lower value on its left leaves at the left end. **So all changes
+//! of all slides together are at most a few for each record, however badly the series oscillates**, and what remains
+//! is to find the minima concerned without looking at others. When `new` enters beside the window,
 //!
 //! - nothing changes unless it is lower than its neighbour;
 //! - the minima concerned are those higher than `new` with nothing lower between them and `new`: records seen from
-//!   `new`, which stand in the residue after its lowest point, in order.
+//!   `new`, which stand in the residue after its lowest point, in order. (A record that is not in the residue was
+//!   closed with the barrier on its other side, by something beyond that barrier on this side. So that barrier is the
+//!   nearer one now, with `new` and without.)
 //!
 //! The window is kept as two residues with their beginnings facing each other ([`super::window`]). `new` is added at
-//! the end of `near`; `far` is the other one. The records of `near` are walked from its end. Only where `new` is lower
-//! than all of `near`, the walk goes on with the lowest point of `near`, and then with those records of `far` (seen from
-//! the seam) which lie between that point and `new`; a binary search skips those that `near` shadows. A record that
-//! leaves is one that enters, read backwards: the same function serves both.
+//! the end of `near`; `far` is the other one. The records of `near` are walked from its end. Only where `new` is
+//! lower than all of `near`, the walk goes on with the lowest point of `near`, and then with those records of `far`
+//! (seen from the seam) which lie between that point and `new`; a binary search skips those that `near` shadows. A
+//! record that leaves is one that enters, read backwards: the same function serves both.
 
 use super::residue::{Point, Residue, earlier, later};
 
@@ -34,8 +36,9 @@ pub(super) enum Fate {
     Dies(Point),
 }
 
-/// Gives the births whose fate is another for `far`, `near` and `new` in a row than for `far` and `near`: the birth, its
-/// fate without `new` and that with it. (Both may be the same now and then.) O(1) for each, and one binary search.
+/// Gives the births whose fate is another for `far`, `near` and `new` in a row than for `far` and `near`: the birth,
+/// its fate without `new` and that with it. (Both may be the same now and then.) O(1) for each, and one binary
+/// search.
 #[inline(always)]
 pub(super) fn end_point<const SUPER: bool>(
     near: &Residue,
@@ -103,7 +106,8 @@ pub(super) fn nearest<const SUPER: bool>(far: &Residue, than: Option<Point>) -> 
     if !earlier::<SUPER>(points[first], than) {
         return None;
     }
-    // Every second point from the seam to the first one is a record, each earlier in the filtration than the one before.
+    // Every second point from the seam to the first one is a record, each earlier in the filtration than the one
+    // before.
     let (mut no, mut yes) = (0, first / 2);
     while no < yes {
         let middle = (no + yes) / 2;

@@ -32,7 +32,8 @@ pub struct Missing;
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the value is missing (NaN or null), and gaps = \"reject\"; with \"skip\", \"hold\" or \"break\" the series goes on")
+        let reason = "the value is missing (NaN or null), and gaps are rejected";
+        write!(f, "{reason}; with gaps = \"skip\", \"hold\" or \"break\" the series goes on")
     }
 }
 

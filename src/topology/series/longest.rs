@@ -44,9 +44,12 @@ fn towards_seam<const SUPER: bool>(own: &Residue, other: &Residue, mut found: f6
     if let Some(barrier) = across::<SUPER>(own, other, index) {
         found = longer(found, length(points[index], barrier));
     }
-    // The barrier towards the end bounds the length, which spares most searches for the other one.
-    while index >= 2 && !(length(points[index - 2], points[index - 1]) <= found) {
+    while index >= 2 {
         index -= 2;
+        // The barrier towards the end bounds the length, which spares most searches for the other one.
+        if length(points[index], points[index + 1]) <= found {
+            break;
+        }
         let death = sooner::<SUPER>(across::<SUPER>(own, other, index), points[index + 1]);
         let length = length(points[index], death);
         found = longer(found, length);

@@ -1,12 +1,13 @@
 //! The residue of a stretch of a series: what persistence still has to know of it.
 //!
-//! Samples are ordered by value and, where values are equal, by position (simulation of simplicity: of equal values the
-//! later one is higher), so plateaus and ties are no special case. Take the extremes of the stretch, its two ends among
-//! them, and look at four in a row, `e1 e2 e3 e4`. Where `e2` and `e3` both lie between `e1` and `e4`, they are a pair of
-//! the persistence diagram, whatever comes before or after: the component that is born at the lower of them meets an
-//! older one exactly at the higher. Take both out, and again, until no four are left of which this is true. This is the
-//! rainflow count of material fatigue (Matsuishi, Endo 1968) and the stack algorithm for persistence on a line (Glisse,
-//! `Persistence_on_a_line` of GUDHI). What remains is the **residue**, a zigzag that first widens and then narrows:
+//! Samples are ordered by value and, where values are equal, by position (simulation of simplicity: of equal values
+//! the later one is higher), so plateaus and ties are no special case. Take the extremes of the stretch, its two ends
+//! among them, and look at four in a row, `e1 e2 e3 e4`. Where `e2` and `e3` both lie between `e1` and `e4`, they are
+//! a pair of the persistence diagram, whatever comes before or after: the component that is born at the lower of them
+//! meets an older one exactly at the higher. Take both out, and again, until no four are left of which this is true.
+//! This is the rainflow count of material fatigue (Matsuishi, Endo 1968) and the stack algorithm for persistence on a
+//! line (Glisse, `Persistence_on_a_line` of GUDHI). What remains is the **residue**, a zigzag that first widens and
+//! then narrows:
 //!
 //! ```text
 //!                      e4                     highest
@@ -52,7 +53,8 @@ pub(super) fn earlier<const SUPER: bool>(a: Point, b: Point) -> bool {
     if SUPER { b.below(a) } else { a.below(b) }
 }
 
-/// Whether `new`, which stands to the right of `old` or else to the `LEFT`, is higher. One comparison: see the positions.
+/// Whether `new`, which stands to the right of `old` or else to the `LEFT`, is higher. One comparison: see the
+/// positions.
 #[inline(always)]
 fn rises<const LEFT: bool>(old: Point, new: Point) -> bool {
     if LEFT { old.value < new.value } else { old.value <= new.value }
@@ -117,6 +119,19 @@ impl Residue {
             closed(pair[0], pair[1]);
         }
         self.place::<false>(kept, new);
+    }
+
+    /// Adds another residue at the right and gives each pair that this closes. O(1) for each, and a copy.
+    pub fn join(&mut self, right: &Residue, mut closed: impl FnMut(Point, Point)) {
+        if self.points.is_empty() {
+            self.points.extend_from_slice(&right.points);
+            self.peak = right.peak;
+            return;
+        }
+        // What comes after the peak lies within the widest step before it, and closes nothing.
+        let (widening, narrowing) = right.points.split_at(right.points.len().min(right.peak + 1));
+        widening.iter().for_each(|point| self.push(*point, &mut closed));
+        self.points.extend_from_slice(narrowing);
     }
 
     /// Takes back what was added after the first `kept` points, and puts `removed` in its place.

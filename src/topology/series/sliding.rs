@@ -65,6 +65,9 @@ impl Settings {
     }
 }
 
+/// For how many values room is made before they come.
+const ROOM_MAX: u64 = 1 << 16;
+
 /// A sliding window and the statistics of its diagram.
 ///
 /// ```
@@ -96,8 +99,12 @@ impl Sliding {
         }
         let levels = &settings.levels;
         let betti = (!levels.is_empty()).then(|| BettiCurve::new(levels));
+        let room = match settings.reach {
+            Reach::Count(count) => count.min(ROOM_MAX) as usize,
+            Reach::Time(_) => 0,
+        };
         Ok(Sliding {
-            window: Window::new(settings.filtration, settings.tolerance),
+            window: Window::with_capacity(settings.filtration, settings.tolerance, room),
             statistics: Statistics::new(settings.power, betti),
             times: VecDeque::new(),
             last: None,
@@ -105,9 +112,10 @@ impl Sliding {
         })
     }
 
-    /// Adds a value, lets those leave that are out of reach now, and tells `changes` of every pair that enters or leaves
-    /// the diagram. Times come in non-decreasing order; one that is older than the newest counts as equal to it.
-    /// Returns the position that the value took: none if it was skipped. Amortised O(1) for each value and each change.
+    /// Adds a value, lets those leave that are out of reach now, and tells `changes` of every pair that enters or
+    /// leaves the diagram. Times come in non-decreasing order; one that is older than the newest counts as equal to
+    /// it. Returns the position that the value took: none if it was skipped. Amortised O(1) for each value and each
+    /// change.
     pub fn push(&mut self, time: i64, value: f64, changes: &mut impl Changes) -> Result<Option<u64>, Missing> {
         let Some(value) = self.settings.gaps.fill(value, self.last, self.settings.filtration)? else {
             self.advance(time, changes);
@@ -202,7 +210,8 @@ mod tests {
     use super::*;
     use crate::stats::random::Random;
 
-    /// Slides by count or time with gaps, stopped and restored now and then, against the rules spelt out on plain lists.
+    /// Slides by count or time with gaps, stopped and restored now and then, against the rules spelt out on plain
+    /// lists.
     fn check(seed: u64) {
         let mut random = Random::new(seed);
         let gaps = [Gaps::Skip, Gaps::Hold, Gaps::Break][seed as usize % 3];

@@ -1,16 +1,16 @@
 //! Numbers that sum a diagram up, kept as its pairs come and go.
 //!
 //! **The same bits whatever the history.** Persistence is one rounded subtraction, a function of the pair alone. Counts
-//! are integers and sums are exact ([`super::exact`]), so a pair that leaves takes out precisely what it brought in. A
-//! statistic is therefore a function of the diagram of the window: not of the path that led there, of where the window
-//! began, of a restart, or of the structure (window or tree) that was asked.
+//! are integers and sums are exact ([`super::super::exact`]), so a pair that leaves takes out precisely what it brought
+//! in. A statistic is therefore a function of the diagram of the window: not of the path that led there, of where the
+//! window began, of a restart, or of the structure (window or tree) that was asked.
 //!
 //! A pair of infinite length (the component that never dies, one bounded by an infinite value) is counted apart and is
 //! in no sum.
 
 use serde::{Deserialize, Serialize};
 
-use super::exact::ExactSum;
+use super::super::exact::ExactSum;
 use super::pair::{Changes, Pair};
 use crate::stats::elementary::ln;
 

@@ -189,10 +189,10 @@ fn slides(run: &Run) -> usize {
 #[test]
 fn every_slide_agrees_with_union_find() {
     let mut compared = 0;
-    for seed in 0..270 {
+    for seed in 0..270_u64 {
         let filtration = [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended][seed as usize % 3];
         let count = [1, 2, 3, 7, 20, 50, 90][seed as usize % 7];
-        let tolerance = if seed % 5 == 0 { 0.5 } else { 0.0 };
+        let tolerance = if seed.is_multiple_of(5) { 0.5 } else { 0.0 };
         compared += slides(&Run { filtration, kind: seed / 3, count, tolerance, seed });
     }
     assert!(compared >= 100_000, "{compared} windows compared");
@@ -278,8 +278,9 @@ fn analytic_cases() {
     assert!(!window.push(f64::NAN, &mut ()) && window.is_empty() && !window.evict(&mut ()));
 }
 
-/// Each step of a series lies in one sublevel pair, or one superlevel pair, or in that of its lowest and highest value,
-/// and each stretch of it in two that are closed: total variation is total extended persistence.
+/// What a closed pair takes out of a series is a way there and a way back, and the pair is one of the sublevel and
+/// one of the superlevel sets. Each step of the residue is one pair. So total variation is total extended
+/// persistence.
 #[test]
 fn total_variation_is_total_extended_persistence() {
     for seed in 0..200 {
@@ -345,7 +346,10 @@ fn diagrams_are_stable() {
 proptest! {
     /// What must not matter does not, and what turns the series over turns the diagram over.
     #[test]
-    fn metamorphic(whole_numbers in prop::collection::vec(-20..20_i32, 0..60), repeats in prop::collection::vec(1..4_usize, 60)) {
+    fn metamorphic(
+        whole_numbers in prop::collection::vec(-20..20_i32, 0..60),
+        repeats in prop::collection::vec(1..4_usize, 60),
+    ) {
         let values: Vec<f64> = whole_numbers.iter().map(|x| f64::from(*x)).collect();
         let mapped = |diagram: &Diagram, map: &dyn Fn(f64) -> f64| {
             Diagram::new(diagram.bars().iter().map(|bar| Bar { birth: map(bar.birth), death: map(bar.death) }))
@@ -370,7 +374,10 @@ proptest! {
 
     /// Any floats at all, in any mixture of entering and leaving.
     #[test]
-    fn any_floats(values in prop::collection::vec(any::<f64>(), 0..80), evictions in prop::collection::vec(0..3_usize, 80)) {
+    fn any_floats(
+        values in prop::collection::vec(any::<f64>(), 0..80),
+        evictions in prop::collection::vec(0..3_usize, 80),
+    ) {
         for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
             let mut window = Window::with_blocks(filtration, 0.0, [2, 4]);
             let (mut told, mut kept) = (Told::default(), Vec::new());

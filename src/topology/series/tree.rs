@@ -5,8 +5,8 @@
 //! A stretch is put together from O(log n) nodes and two ragged ends; all scales of a multi-scale window are stretches
 //! of one tree. A value that comes late, is corrected or retracted costs one leaf and the path to the root.
 //!
-//! A place may be empty: one that is kept for a value still to come, or one whose value was retracted. The series goes on
-//! across it as if it were not there.
+//! A place may be empty: one that is kept for a value still to come, or one whose value was retracted. The series
+//! goes on across it as if it were not there.
 //!
 //! Summaries have the same bits as those of [`super::window`], because sums are exact.
 
@@ -43,21 +43,25 @@ impl Stretch {
 
     /// Adds one value behind.
     fn push(&mut self, new: Point, tolerance: f64) {
-        let (totals, longest) = (&mut self.totals, &mut self.longest);
-        self.residue.push(new, |a, b| {
-            let pair = Pair::new::<false>(a, Some(b));
-            if pair.outlives(tolerance) {
-                totals.add(pair.persistence());
-                *longest = longer(*longest, pair.persistence());
-            }
-        });
+        let Stretch { residue, totals, longest } = self;
+        residue.push(new, |a, b| count(a, b, tolerance, totals, longest));
     }
 
     /// Adds another stretch behind.
     fn join(&mut self, later: &Stretch, tolerance: f64) {
-        self.totals.merge(&later.totals);
-        self.longest = self.longest.max(later.longest);
-        later.residue.points().iter().for_each(|point| self.push(*point, tolerance));
+        let Stretch { residue, totals, longest } = self;
+        totals.merge(&later.totals);
+        *longest = longest.max(later.longest);
+        residue.join(&later.residue, |a, b| count(a, b, tolerance, totals, longest));
+    }
+}
+
+/// Counts a closed pair.
+fn count(a: Point, b: Point, tolerance: f64, totals: &mut Totals, longest: &mut f64) {
+    let pair = Pair::new::<false>(a, Some(b));
+    if pair.outlives(tolerance) {
+        totals.add(pair.persistence());
+        *longest = longer(*longest, pair.persistence());
     }
 }
 
@@ -86,8 +90,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// An empty tree that keeps the newest `count` places. Pairs that live no longer than `tolerance` are left out, as in
-    /// [`super::window::Window::new`]; `power` is that of [`Summary::power_total`].
+    /// An empty tree that keeps the newest `count` places. Pairs that live no longer than `tolerance` are left out,
+    /// as in [`super::window::Window::new`]; `power` is that of [`Summary::power_total`].
     pub fn new(filtration: Filtration, tolerance: f64, power: u32, count: usize) -> Tree {
         // One more, because the oldest and the newest leaf may both be ragged.
         let leaves = count.max(1).div_ceil(LEAF as usize) + 1;
@@ -196,8 +200,8 @@ impl Tree {
         range.map(|position| Point { value: self.values[self.slot(position)], position }).filter(|p| !p.value.is_nan())
     }
 
-    /// Makes a leaf anew, and the nodes above it. Those above the place where the ring closes have an order that is none;
-    /// no stretch asks for them.
+    /// Makes a leaf anew, and the nodes above it. Those above the place where the ring closes have an order that is
+    /// none; no stretch asks for them.
     fn renew(&mut self, leaf: u64) {
         let mut index = self.leaves() + (leaf % self.leaves() as u64) as usize;
         let mut node = std::mem::replace(&mut self.nodes[index], Stretch::empty(self.power));
@@ -291,7 +295,7 @@ mod tests {
     fn check(seed: u64, count: usize) -> usize {
         let mut random = Random::new(seed);
         let filtration = [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended][seed as usize % 3];
-        let tolerance = if seed % 4 == 0 { 0.5 } else { 0.0 };
+        let tolerance = if seed.is_multiple_of(4) { 0.5 } else { 0.0 };
         let mut tree = Tree::new(filtration, tolerance, 3, count);
         let mut places: Vec<Option<f64>> = Vec::new();
         let mut compared = 0;

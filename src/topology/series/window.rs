@@ -12,10 +12,11 @@
 //! last step evicts the oldest value ([`super::front`]). When the front is used up, the seam moves to the right end and
 //! a new front is built: not from single values, but from the residues of finished blocks ([`super::blocks`]).
 //!
-//! **Cost.** Amortised O(1) for a value that enters or leaves, and for each pair that changes; the summary is O(1). The
-//! worst single step is O(r n / L + r L / B + B) for small blocks of B = 256 and large ones of L = 8192 values, where r is
-//! the length of a residue: about ten to twenty points in walks and in noise, and O(n) only for an oscillation that
-//! grows or decays all along the window. Memory is 8 bytes a value and 16 bytes a point of each block's residue.
+//! **Cost.** Amortised O(1) for a value that enters or leaves, and for each pair that changes; the summary is O(log r).
+//! The worst single step is O(r n / L + r L / B + B) for small blocks of B values and large ones of L, where r is the
+//! length of a residue: about ten to twenty points in walks and in noise, and O(n) only for an oscillation that grows
+//! or decays all along the window. Memory is 8 bytes a value, 16 bytes a point of each block's residue, and the steps
+//! of one small block: 9 bytes a value in all for windows from 2^16 values up, 20 for 2^10.
 //!
 //! **Exact.** The diagram is that of the values in the window and of nothing else, and [`Window::pairs`] computes it
 //! from them alone. Stored state is just the values: what is rebuilt from them answers with the same bits.
@@ -31,8 +32,9 @@ use super::longest::longest;
 use super::pair::{Changes, Filtration, Pair};
 use super::residue::{Point, Residue};
 
-/// Sizes of small and large blocks, chosen by measuring windows of 2^20 values.
-const SPANS: [u64; 2] = [256, 8192];
+/// Sizes of small and large blocks: for windows of up to 2^14 values, where the single steps of one small block weigh
+/// most, and for larger ones.
+const SPANS: [[u64; 2]; 2] = [[64, 1024], [256, 8192]];
 
 /// A window over a series, and its persistence.
 ///
@@ -45,9 +47,9 @@ const SPANS: [u64; 2] = [256, 8192];
 /// }
 /// window.evict(&mut changes);
 /// assert_eq!(changes, [
-///     (false, Pair { birth: 0.0, death: f64::INFINITY, born: 0, died: None }),
 ///     (false, Pair { birth: 1.0, death: 3.0, born: 2, died: Some(1) }),
 ///     (true, Pair { birth: 1.0, death: f64::INFINITY, born: 2, died: None }),
+///     (false, Pair { birth: 0.0, death: f64::INFINITY, born: 0, died: None }),
 /// ]);
 /// ```
 #[derive(Clone, Debug)]
@@ -69,12 +71,13 @@ impl Window {
     /// `tolerance / 2` in bottleneck distance: each of them can be matched to the diagonal at that cost. With 0 only
     /// pairs of no length are left out.
     pub fn new(filtration: Filtration, tolerance: f64) -> Window {
-        Window::with_blocks(filtration, tolerance, SPANS)
+        Window::with_blocks(filtration, tolerance, SPANS[1])
     }
 
-    /// An empty window with room for `count` values.
+    /// An empty window with room for `count` values, and the best for as many.
     pub fn with_capacity(filtration: Filtration, tolerance: f64, count: usize) -> Window {
-        Window { values: VecDeque::with_capacity(count), ..Window::new(filtration, tolerance) }
+        let spans = SPANS[usize::from(count > 1 << 14)];
+        Window { values: VecDeque::with_capacity(count), ..Window::with_blocks(filtration, tolerance, spans) }
     }
 
     /// An empty window with blocks of other sizes, which change its speed and nothing else.
@@ -221,7 +224,8 @@ impl Window {
         }
     }
 
-    /// Builds the front from `end` leftwards to the oldest value, in steps as large as fit, but no larger than `largest`.
+    /// Builds the front from `end` leftwards to the oldest value, in steps as large as fit, but no larger than
+    /// `largest`.
     fn build(&mut self, mut end: u64, largest: u64) {
         let [small, large] = self.blocks.spans();
         let fits = |span: u64, end: u64| span <= largest && end.is_multiple_of(span) && end - self.head >= span;
