@@ -251,7 +251,7 @@ fn falling(brokers: &str, topic: &str, rate: u64, seconds: u64, begun: Instant) 
 /// How long messages took that come out, but for those of the first second.
 fn told(brokers: &str, topic: &str, begun: Instant, ended: &AtomicBool) -> Outcome<Histogram<u64>> {
     let consumer = consumer(brokers, topic, Offset::Beginning)?;
-    let mut took = Histogram::new(3)?;
+    let mut took = Histogram::new_with_max(60_000_000_000, 3)?;
     let mut first = None;
     while !ended.load(SeqCst) {
         let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };

@@ -31,7 +31,7 @@ static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Nanoseconds that records took.
 static TOOK: LazyLock<Mutex<Histogram<u64>>> =
-    LazyLock::new(|| Mutex::new(Histogram::new(3).expect("a histogram of three digits")));
+    LazyLock::new(|| Mutex::new(Histogram::new_with_max(60_000_000_000, 3).expect("bounds of a minute")));
 
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 

@@ -47,8 +47,11 @@ pub struct Opening<'a> {
 /// How many writers a sink has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shards {
-    /// One, on the first worker: a terminal, a file.
+    /// One, on the first worker, which is given rows as they come: a terminal.
     One,
+    /// One, on the first worker, which is given rows in canonical order once the watermark has passed them, so that it
+    /// writes the same bytes in every run: a file. A sink that takes what a source rejects is given all as it comes.
+    InOrder,
     /// One on every worker: a topic.
     PerWorker,
 }

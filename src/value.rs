@@ -102,14 +102,11 @@ impl<'a> Row<'a> {
 
 /// The number in a row of a column, int or float.
 pub fn number_at(column: &ArrayRef, row: usize) -> Option<f64> {
-    if column.is_null(row) {
-        return None;
+    if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
+        return (!floats.is_null(row)).then(|| floats.value(row));
     }
-    match column.data_type() {
-        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row) as f64),
-        _ => None,
-    }
+    let ints = column.as_primitive_opt::<Int64Type>()?;
+    (!ints.is_null(row)).then(|| ints.value(row) as f64)
 }
 
 /// The value in a row of a column.

@@ -183,7 +183,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             &source.name,
             "read",
             counts.records,
-            &[("behind the watermark", counts.late), ("rejected", counts.rejected), waited(counts.queue_most)],
+            &[("behind the watermark", counts.late), ("rejected", counts.rejected)],
         );
         why(&counts.why);
     }
@@ -197,19 +197,23 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
     for (sink, counts) in plan.sinks.iter().zip(&status.sinks) {
         let from: Vec<String> = sink.inputs.iter().map(|port| show::port(plan.giver(*port), port.output)).collect();
         if !sink.implicit {
-            line(&sink.name, "written", counts.records, &[waited(counts.queue_most)]);
+            line(&sink.name, "written", counts.records, &[]);
         } else if counts.records > 0 {
             let kept = show::count(counts.records as usize, "record");
             eprintln!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
         }
     }
     shares(&status.spent);
+    queues(plan, status);
     advice(plan, status);
 }
 
-/// The most batches that ever waited.
-fn waited(most: i64) -> (&'static str, u64) {
-    ("batches waiting at most", most.max(0) as u64)
+/// How many batches ever waited, by who was waited for: behind a source its worker, before a sink its writer.
+fn queues(plan: &Plan, status: &Status) {
+    let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, _))| (&p.name, s.queue_most));
+    let sinks = plan.sinks.iter().zip(&status.sinks).filter(|(p, _)| !p.implicit).map(|(p, s)| (&p.name, s.queue_most));
+    let all = sources.chain(sinks).map(|(name, most)| format!("{name} {most}")).collect::<Vec<_>>();
+    eprintln!("  {:<18} {:>12} batches that waited: {}", "", "the most", all.join(", "));
 }
 
 /// Who has had the processors; what is left over is planning, timely's own threads and those of clients.

@@ -14,7 +14,7 @@ use std::time::Instant;
 pub struct Metrics {
     /// One for each source.
     pub sources: Vec<Source>,
-    /// For each step, one for each worker.
+    /// For each step, and behind them for what puts rows in order for each sink, one for each worker.
     pub steps: Vec<Vec<Step>>,
     /// One for each sink.
     pub sinks: Vec<Sink>,
@@ -113,7 +113,9 @@ impl Metrics {
     pub fn new(plan: &Plan, workers: usize) -> Metrics {
         Metrics {
             sources: plan.sources.iter().map(|_| Source::default()).collect(),
-            steps: plan.steps.iter().map(|_| (0..workers).map(|_| Step::new()).collect()).collect(),
+            steps: (0..plan.steps.len() + plan.sinks.len())
+                .map(|_| (0..workers).map(|_| Step::new()).collect())
+                .collect(),
             sinks: plan.sinks.iter().map(|_| Sink::default()).collect(),
             threads: Arc::default(),
         }

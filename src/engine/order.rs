@@ -22,6 +22,8 @@ struct Waiting {
     rows: Option<Vec<u32>>,
     /// The earliest point of the rows that wait.
     from: EventTime,
+    /// Where all rows are of one origin, on time and ascending: that origin, the first sequence and the last.
+    stretch: Option<(Origin, i64, i64)>,
 }
 
 impl Order {
@@ -29,7 +31,8 @@ impl Order {
     pub fn push(&mut self, input: usize, batch: Batch) {
         let points = Points::of(&batch);
         if let Some(from) = (0..batch.len()).map(|row| points.point(row)).min() {
-            self.waiting.push(Waiting { input, batch, rows: None, from });
+            let stretch = stretch(&batch);
+            self.waiting.push(Waiting { input, batch, rows: None, from, stretch });
         }
     }
 
@@ -38,17 +41,21 @@ impl Order {
     /// apart.
     pub fn release(&mut self, watermark: EventTime, mut give: impl FnMut(usize, Picked<'_>)) {
         let (mut ready, mut inputs) = (Vec::new(), Vec::new());
+        let mut came_in_order = InOrder::default();
         let places = &mut self.places;
         self.waiting.retain_mut(|waiting| {
             if waiting.from >= watermark {
                 return true;
             }
+            came_in_order.look(waiting);
             inputs.push(waiting.input);
             ready.push(waiting.batch.clone());
             waiting.leave((ready.len() - 1) as u32, watermark, places)
         });
         sort_by_point(places, &mut self.spare);
-        settle(places, &ready, &inputs);
+        if !came_in_order.yes {
+            settle(places, &ready, &inputs);
+        }
         let input = |place: &Place| inputs[place.batch as usize];
         for run in places.chunk_by(|a, b| input(a) == input(b)) {
             give(input(&run[0]), Picked { batches: &ready, places: run });
@@ -97,6 +104,40 @@ impl Waiting {
             false => self.rows = Some(kept),
         }
         some_stay
+    }
+}
+
+fn stretch(batch: &Batch) -> Option<(Origin, i64, i64)> {
+    let (origins, sequences) = (batch.origins(), batch.sequences());
+    let (first, last) = (*sequences.first()?, *sequences.last()?);
+    let one_origin = origins.iter().fold(true, |one, origin| one & (*origin == origins[0]));
+    (one_origin && !batch.any_late() && sequences.is_sorted()).then_some((origins[0], first, last))
+}
+
+/// Whether all rows of several batches came in order of sequence and from one origin: then those of one point are in
+/// canonical order as they came.
+struct InOrder {
+    yes: bool,
+    /// The input, the origin and the last sequence of the batch before.
+    before: Option<(usize, Origin, i64)>,
+}
+
+impl Default for InOrder {
+    fn default() -> InOrder {
+        InOrder { yes: true, before: None }
+    }
+}
+
+impl InOrder {
+    fn look(&mut self, waiting: &Waiting) {
+        let Some((origin, first, last)) = waiting.stretch else {
+            self.yes = false;
+            return;
+        };
+        let follows =
+            |(input, of, until): (usize, Origin, i64)| (input, of) == (waiting.input, origin) && until <= first;
+        self.yes &= self.before.is_none_or(follows);
+        self.before = Some((waiting.input, origin, last));
     }
 }
 

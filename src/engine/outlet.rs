@@ -9,7 +9,7 @@ use crate::sink::Writer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::Builder;
 use timely::scheduling::activate::SyncActivator;
 
@@ -79,43 +79,65 @@ impl Outlet {
     }
 }
 
-fn work(mut writer: Box<dyn Writer>, post: &Post, queue: &Receiver<Order>, done: &AtomicU64) {
-    let metrics = &post.shared.metrics.sinks[post.sink];
+fn work(writer: Box<dyn Writer>, post: &Post, queue: &Receiver<Order>, done: &AtomicU64) {
     let _counted = post.shared.metrics.threads.count(Role::Write);
-    while let Ok(order) = queue.recv() {
-        let last = matches!(order, Order::Finish);
-        if !post.shared.failed() {
-            let begun = wall::now();
-            let written = catch_unwind(AssertUnwindSafe(|| carry_out(writer.as_mut(), &order)));
-            let written = written.unwrap_or_else(|_| Err(Failure::new("the writer panicked; its message is above")));
-            match written {
-                Ok(()) => metrics.busy.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed),
-                Err(failure) => {
-                    post.shared.fail(failure.doing(format_args!("sink `{}`", post.name)));
-                    0
-                }
-            };
-        }
-        if let Order::Write(batch) = &order {
-            metrics.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            metrics.queue.take();
-        }
-        done.fetch_add(1, Ordering::Release);
-        // An epoch is done when it is flushed: before that there is nothing that the worker could let go of. One that is
-        // gone does not wait for it.
-        if !matches!(order, Order::Write(_)) {
-            let _ = post.activator.activate();
-        }
-        if last {
-            return;
+    let mut working = Working { writer, post, done, carried: 0, owes_flush: false };
+    loop {
+        // What waits already is written before a flush that is owed, so that one flush serves several epochs.
+        let next = if working.owes_flush { queue.try_recv() } else { queue.recv().map_err(TryRecvError::from) };
+        match next {
+            Ok(Order::Flush) => (working.owes_flush, working.carried) = (true, working.carried + 1),
+            Ok(Order::Write(batch)) => working.write(&batch),
+            Ok(Order::Finish) => return working.settle(1, |writer| writer.finish()),
+            Err(TryRecvError::Empty) => working.settle(0, |writer| writer.flush()),
+            Err(TryRecvError::Disconnected) => return,
         }
     }
 }
 
-fn carry_out(writer: &mut dyn Writer, order: &Order) -> Result<(), Failure> {
-    match order {
-        Order::Write(batch) => writer.write(batch),
-        Order::Flush => writer.flush(),
-        Order::Finish => writer.finish(),
+/// A writer at work.
+struct Working<'a> {
+    writer: Box<dyn Writer>,
+    post: &'a Post,
+    done: &'a AtomicU64,
+    /// Orders that count as done once a flush has been carried out.
+    carried: u64,
+    owes_flush: bool,
+}
+
+impl Working<'_> {
+    fn write(&mut self, batch: &Batch) {
+        self.call(|writer| writer.write(batch));
+        let metrics = &self.post.shared.metrics.sinks[self.post.sink];
+        metrics.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        metrics.queue.take();
+        self.carried += 1;
+        if !self.owes_flush {
+            self.done.fetch_add(std::mem::take(&mut self.carried), Ordering::Release);
+        }
+    }
+
+    /// Brings everything so far to where it belongs, which is the order itself or an order before: an epoch is done when
+    /// it is flushed, and before that there is nothing that the worker could let go of.
+    fn settle(&mut self, orders: u64, call: impl FnOnce(&mut dyn Writer) -> Result<(), Failure>) {
+        self.call(call);
+        self.owes_flush = false;
+        self.done.fetch_add(std::mem::take(&mut self.carried) + orders, Ordering::Release);
+        // A worker that is gone does not wait for it.
+        let _ = self.post.activator.activate();
+    }
+
+    fn call(&mut self, call: impl FnOnce(&mut dyn Writer) -> Result<(), Failure>) {
+        let Post { name, sink, shared, .. } = self.post;
+        if shared.failed() {
+            return;
+        }
+        let begun = wall::now();
+        let called = catch_unwind(AssertUnwindSafe(|| call(self.writer.as_mut())));
+        let called = called.unwrap_or_else(|_| Err(Failure::new("the writer panicked; its message is above")));
+        if let Err(failure) = called {
+            shared.fail(failure.doing(format_args!("sink `{name}`")));
+        }
+        shared.metrics.sinks[*sink].busy.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 }

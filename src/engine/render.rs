@@ -5,11 +5,12 @@ use super::intake::{Lane, Polled};
 use super::mount::{self, Marks, Mounting, Stream};
 use super::split::Splitter;
 use super::start::{OpenSource, Start};
-use crate::job::plan::{Node, Output, Plan, Port, StepPlan};
-use crate::operator::{Outputs, StepNames};
+use crate::batch::Batch;
+use crate::job::plan::{Node, Output, Plan, Port, SinkPlan, StepPlan};
+use crate::operator::{Instance, Outputs, StepNames};
 use crate::schema;
-use crate::sink::Writer;
-use std::collections::BTreeMap;
+use crate::sink::{Shards, Writer};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
@@ -46,9 +47,8 @@ pub fn render(start: &Start, mounting: Mounting<'_>, writers: Vec<Option<Box<dyn
     }
     let mut ends = Vec::new();
     for (i, (sink, writer)) in plan.sinks.iter().zip(writers).enumerate() {
-        let inputs = sink.inputs.iter().map(|port| rendering.streams[port].clone()).collect();
-        let stream = mount::concatenate(&rendering.mounting, inputs);
-        let one = sink.sink.shards() == crate::sink::Shards::One;
+        let stream = rendering.input_of_sink(i, sink);
+        let one = sink.sink.shards() != Shards::PerWorker;
         ends.push(mount::sink(&rendering.mounting, &sink.name, i, stream, one, writer));
     }
     let probe = rendering.mounting.probe.clone();
@@ -112,8 +112,7 @@ impl<'s> Rendering<'_, 's> {
             ordering(&self.start.plan, step),
             self.start.origins_of(&step.sources),
         );
-        let marks = step.sources.iter().map(|source| self.marks[*source].clone()).collect::<Vec<_>>();
-        let marks = self.mounting.scope.concatenate(marks);
+        let marks = self.marks_of(&step.sources);
         let [out, rejected, late] =
             mount::step(&self.mounting, &step.name, i, driver, inputs, step.planned.keyed, marks);
         refused.push(rejected);
@@ -121,6 +120,30 @@ impl<'s> Rendering<'_, 's> {
         for (output, stream) in [(Output::Out, out), (Output::Rejected, rejected), (Output::Late, late)] {
             self.streams.insert(Port { node: Node::Step(i), output }, stream);
         }
+    }
+
+    fn input_of_sink(&self, i: usize, sink: &SinkPlan) -> Stream<'s> {
+        let inputs = sink.inputs.iter().map(|port| self.streams[port].clone()).collect();
+        let Some(sources) = sources_in_order(&self.start.plan, sink) else {
+            return mount::concatenate(&self.mounting, inputs);
+        };
+        let names = StepNames {
+            name: sink.name.as_str().into(),
+            number: 0,
+            output: sink.input.clone(),
+            late: Vec::new(),
+            origins: self.start.shared.origins.clone(),
+        };
+        let driver = Driver::new(names, Box::new(Pass), Ordering::Merge, self.start.origins_of(&sources));
+        let (name, number) = (format!("{} (order)", sink.name), self.start.plan.steps.len() + i);
+        let marks = self.marks_of(&sources);
+        let [out, ..] = mount::step(&self.mounting, &name, number, driver, inputs, true, marks);
+        out
+    }
+
+    fn marks_of(&self, sources: &BTreeSet<usize>) -> Marks<'s> {
+        let marks = sources.iter().map(|source| self.marks[*source].clone()).collect::<Vec<_>>();
+        self.mounting.scope.concatenate(marks)
     }
 
     fn split(
@@ -169,8 +192,24 @@ fn scattered(plan: &Plan, port: Port) -> bool {
     step.inputs.iter().any(|port| scattered(plan, *port))
 }
 
+/// The sources of a sink whose rows have to be put in order. What a source rejects has no time of its own.
+pub fn sources_in_order(plan: &Plan, sink: &SinkPlan) -> Option<BTreeSet<usize>> {
+    let is_timed = |port: &Port| !matches!(port, Port { node: Node::Source(_), output: Output::Rejected });
+    let in_order = sink.sink.shards() == Shards::InOrder && sink.inputs.iter().all(is_timed);
+    in_order.then(|| sink.inputs.iter().flat_map(|port| sources_of(plan, *port)).collect())
+}
+
+/// Gives on what comes.
+struct Pass;
+
+impl Instance for Pass {
+    fn on_batch(&mut self, _: usize, batch: &Batch, out: &mut Outputs) {
+        out.push(batch.clone());
+    }
+}
+
 fn shares_a_source(plan: &Plan, step: &StepPlan) -> bool {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     step.inputs.iter().any(|port| sources_of(plan, *port).into_iter().any(|source| !seen.insert(source)))
 }
 

@@ -33,6 +33,9 @@ pub struct Stamped {
     pub late: usize,
 }
 
+/// A row that lies too far in the future, and how far time had come when it was read.
+type Ahead = (usize, EventTime);
+
 impl Stamper {
     /// The stamper of a partition of a source. A partition that appears while the job runs begins at the watermark
     /// `from`; others at [`BEFORE_ALL`].
@@ -63,7 +66,7 @@ impl Stamper {
                 bad_times.push(self.seen());
             }
             if time > limit {
-                ahead.push(row);
+                ahead.push((row, self.seen()));
                 continue;
             }
             if time < self.watermark {
@@ -102,7 +105,7 @@ impl Stamper {
         if seen == BEFORE_ALL { 0 } else { seen }
     }
 
-    fn batch(&self, rows: Rows, stamps: Vec<Option<EventTime>>, ahead: &[usize]) -> Option<Batch> {
+    fn batch(&self, rows: Rows, stamps: Vec<Option<EventTime>>, ahead: &[Ahead]) -> Option<Batch> {
         if rows.times.is_empty() {
             return None;
         }
@@ -114,7 +117,7 @@ impl Stamper {
             return Some(batch);
         }
         let mut keep = vec![true; count];
-        ahead.iter().for_each(|row| keep[*row] = false);
+        ahead.iter().for_each(|(row, _)| keep[*row] = false);
         Some(batch.filter(&BooleanArray::from(keep))).filter(|b| !b.is_empty())
     }
 
@@ -122,7 +125,7 @@ impl Stamper {
         &self,
         rows: &Rows,
         bad_times: &[EventTime],
-        ahead: &[usize],
+        ahead: &[Ahead],
         now: EventTime,
         origins: &Origins,
     ) -> Option<Batch> {
@@ -144,8 +147,8 @@ impl Stamper {
         }
         if !ahead.is_empty() {
             let whole = self.whole(rows);
-            for row in ahead {
-                add(self.seen(), rows.sequences[*row], self.too_far_ahead(rows.times[*row], now), whole.row_json(*row));
+            for (row, seen) in ahead {
+                add(*seen, rows.sequences[*row], self.too_far_ahead(rows.times[*row], now), whole.row_json(*row));
             }
         }
         let source = StringArray::from_iter_values(std::iter::repeat_n(&self.source, head.times.len()));

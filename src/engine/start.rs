@@ -5,7 +5,7 @@ use super::intake::{self, Found, Lane};
 use super::metrics::{Metrics, SinkCounts, SourceCounts, StepCounts, read_step};
 use super::mount::Mounting;
 use super::partitions::{Partitions, Standing};
-use super::render::{Rendered, render};
+use super::render::{Rendered, render, sources_in_order};
 use super::shared::Shared;
 use super::stamp::Stamper;
 use super::threads::{Role, Spent};
@@ -155,7 +155,7 @@ impl Job {
             stopped: shared.stopping(),
             elapsed: self.begun.elapsed(),
             sources: shared.metrics.sources.iter().enumerate().map(|(i, s)| (s.read(), total(i))).collect(),
-            steps: shared.metrics.steps.iter().map(|step| read_step(step)).collect(),
+            steps: shared.metrics.steps[..self.start.plan.steps.len()].iter().map(|step| read_step(step)).collect(),
             sinks: shared.metrics.sinks.iter().map(|s| s.read()).collect(),
             partitions: shared.partitions.all(),
             spent: shared.metrics.threads.spent(),
@@ -241,9 +241,9 @@ impl Start {
         let Some(origin) = self.add(i, shown) else { return };
         open.tell(origin, Found::Announced(origin));
         self.shared.wake_readers();
-        let steps =
-            || self.plan.steps.iter().zip(&self.shared.metrics.steps).filter(|(step, _)| step.sources.contains(&i));
-        let heard = |epoch: u64| steps().all(|(_, counts)| read_step(counts).epoch > epoch);
+        let fed: Vec<bool> = sources_of_drivers(&self.plan).iter().map(|sources| sources.contains(&i)).collect();
+        let drivers = || self.shared.metrics.steps.iter().zip(&fed).filter(|(_, fed)| **fed).map(|(counts, _)| counts);
+        let heard = |epoch: u64| drivers().all(|counts| read_step(counts).epoch > epoch);
         while !self.shared.announcement(origin).is_some_and(heard) {
             if self.shared.stopping() {
                 return;
@@ -251,7 +251,7 @@ impl Start {
             std::thread::sleep(Duration::from_millis(1));
         }
         let reached =
-            steps().map(|(_, counts)| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
+            drivers().map(|counts| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
         let reached = reached.max().unwrap_or(BEFORE_ALL);
         self.shared.partitions.begin(origin, reached);
         self.open_partition(i, open, origin, name, reached);
@@ -265,7 +265,7 @@ impl Start {
             for (worker, writers) in all.iter_mut().enumerate() {
                 let shard = match plan.sink.shards() {
                     Shards::PerWorker => Some((worker, workers)),
-                    Shards::One => (worker == 0).then_some((0, 1)),
+                    Shards::One | Shards::InOrder => (worker == 0).then_some((0, 1)),
                 };
                 let open = |shard| plan.sink.open(&plan.name, &plan.input, shard, &self.shared.origins);
                 let writer = shard.map(open).transpose().map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
@@ -382,12 +382,18 @@ fn discover(start: &Arc<Start>) {
     }
 }
 
-/// Sources that meet in some step belong to one group.
+/// The sources of every step, and behind them of what puts rows in order for each sink.
+fn sources_of_drivers(plan: &Plan) -> Vec<BTreeSet<usize>> {
+    let of_sinks = plan.sinks.iter().map(|sink| sources_in_order(plan, sink).unwrap_or_default());
+    plan.steps.iter().map(|step| step.sources.clone()).chain(of_sinks).collect()
+}
+
+/// Sources that meet in some step, or in the order of some sink, belong to one group.
 fn groups(plan: &Plan) -> Vec<usize> {
     let mut groups: Vec<usize> = (0..plan.sources.len()).collect();
-    for step in &plan.steps {
-        let Some(first) = step.sources.first().map(|s| groups[*s]) else { continue };
-        let joined: Vec<usize> = step.sources.iter().map(|s| groups[*s]).collect();
+    for sources in sources_of_drivers(plan) {
+        let Some(first) = sources.first().map(|s| groups[*s]) else { continue };
+        let joined: Vec<usize> = sources.iter().map(|s| groups[*s]).collect();
         groups.iter_mut().filter(|g| joined.contains(g)).for_each(|g| *g = first);
     }
     groups

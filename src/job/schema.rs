@@ -131,7 +131,7 @@ pub(super) fn job_properties() -> Value {
             "type": "object",
             "description": "How the engine works; nothing here changes a result.",
             "properties": {
-                "epoch": { "type": "string", "pattern": INTERVAL, "examples": ["10s", "1h"], "default": "10ms", "description": "The shortest time between two epochs while records come in live." },
+                "epoch": { "type": "string", "pattern": INTERVAL, "examples": ["10s", "1h"], "default": "2ms", "description": "The shortest time between two epochs while records come in live." },
                 "epoch_records_max": { "type": "integer", "minimum": 1, "default": 65536, "description": "How many records of one worker go into one epoch." },
                 "epochs_ahead_max": { "type": "integer", "minimum": 1, "default": 4, "description": "How many epochs a source may be ahead of the sinks." },
             },

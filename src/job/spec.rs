@@ -105,7 +105,7 @@ fn job_name(root: &mut Node, faults: &mut Vec<Located>) -> String {
 
 fn engine(root: &mut Node, faults: &mut Vec<Located>) -> EngineSettings {
     let mut settings =
-        EngineSettings { epoch: Interval::from_millis(10), epoch_records_max: 65_536, epochs_ahead_max: 4 };
+        EngineSettings { epoch: Interval::from_millis(2), epoch_records_max: 65_536, epochs_ahead_max: 4 };
     let Some(mut node) = root.take("engine") else { return settings };
     if !node.is_table() {
         faults.push(Located::at(&node.at, "`engine` is a table").help("write [engine]"));

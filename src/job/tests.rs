@@ -501,7 +501,7 @@ fn a_plan_has_order_fields_and_no_loose_ends() {
     let plan = good(&Overrides::default());
     assert_eq!(
         plan.engine,
-        EngineSettings { epoch: Interval::from_millis(10), epoch_records_max: 65_536, epochs_ahead_max: 4 }
+        EngineSettings { epoch: Interval::from_millis(2), epoch_records_max: 65_536, epochs_ahead_max: 4 }
     );
     assert_eq!(
         plan.sources[0].time,

@@ -275,7 +275,7 @@ impl Emitter {
 struct Keyed<K: KeyedOperator> {
     operator: Arc<K>,
     emitter: Emitter,
-    index: HashTable<usize>,
+    index: HashTable<Pointer>,
     slots: Vec<Option<Slot<K::State>>>,
     free: Vec<usize>,
     timers: BTreeSet<(EventTime, Arc<[u8]>)>,
@@ -284,6 +284,21 @@ struct Keyed<K: KeyedOperator> {
     /// The times that the call at hand has asked for.
     wake: Vec<EventTime>,
 }
+
+/// Where a slot is, and half of its hash: that it is another's shows without looking there.
+#[derive(Clone, Copy)]
+struct Pointer {
+    hash_half: u32,
+    slot: u32,
+}
+
+fn half(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// How many keys are looked up at once. Nothing in a step of that waits for the one before, so that the misses of the
+/// cache are waited for together.
+const BLOCK: usize = 32;
 
 struct Slot<S> {
     hash: u64,
@@ -310,8 +325,18 @@ impl<K: KeyedOperator> Keyed<K> {
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let is = |slot: &usize| self.slots[*slot].as_ref().is_some_and(|s| s.hash == hash && *s.key == *key);
-        self.index.find(hash, is).copied()
+        let is = |pointer: &Pointer| pointer.hash_half == half(hash) && self.is_of(pointer.slot as usize, hash, key);
+        self.index.find(hash, is).map(|pointer| pointer.slot as usize)
+    }
+
+    fn is_of(&self, slot: usize, hash: u64, key: &[u8]) -> bool {
+        self.slots[slot].as_ref().is_some_and(|slot| slot.hash == hash && *slot.key == *key)
+    }
+
+    /// The slot that is likely a key's, from the index alone.
+    fn likely(&self, hash: u64) -> Option<usize> {
+        let found = self.index.find(hash, |pointer| pointer.hash_half == half(hash));
+        found.map(|pointer| pointer.slot as usize)
     }
 
     fn find_or_add(&mut self, hash: u64, key: &[u8]) -> usize {
@@ -324,7 +349,9 @@ impl<K: KeyedOperator> Keyed<K> {
         });
         self.slots[slot] = Some(Slot { hash, key: key.into(), state: K::State::default() });
         let slots = &self.slots;
-        self.index.insert_unique(hash, slot, |s| slots[*s].as_ref().expect("an indexed slot is filled").hash);
+        let pointer = Pointer { hash_half: half(hash), slot: slot as u32 };
+        let hash_of = |at: &Pointer| slots[at.slot as usize].as_ref().expect("an indexed slot is filled").hash;
+        self.index.insert_unique(hash, pointer, hash_of);
         slot
     }
 
@@ -358,7 +385,7 @@ impl<K: KeyedOperator> Keyed<K> {
         if forget {
             self.slots[slot] = None;
             self.free.push(slot);
-            if let Ok(found) = self.index.find_entry(hash, |s| *s == slot) {
+            if let Ok(found) = self.index.find_entry(hash, |pointer| pointer.slot as usize == slot) {
                 found.remove();
             }
         }
@@ -447,16 +474,28 @@ impl<K: KeyedOperator> Keyed<K> {
     fn take_all(&mut self, batches: &[Batch], rows: impl Iterator<Item = (usize, usize)>, out: &mut Outputs) {
         let head = |batch| (Batch::times(batch), Batch::keys(batch).expect("a keyed step's batches have keys"));
         let heads: Vec<_> = batches.iter().map(head).collect();
-        for (number, row) in rows {
-            let (times, keys) = heads[number];
-            let (batch, time) = (&batches[number], times[row]);
-            if self.timers.first().is_some_and(|(at, _)| *at <= time) {
-                self.fire_within(time, batches, out);
+        let mut rows = rows.peekable();
+        let mut block = Vec::with_capacity(BLOCK);
+        while rows.peek().is_some() {
+            block.extend(rows.by_ref().take(BLOCK).map(|(number, row)| {
+                let (times, keys) = heads[number];
+                let (hash, key) = (keys.hashes()[row], keys.key(row));
+                (number, row, times[row], hash, key, self.likely(hash))
+            }));
+            for (.., hash, key, likely) in &mut block {
+                *likely = likely.filter(|slot| self.is_of(*slot, *hash, key));
             }
-            let slot = self.find_or_add(keys.hashes()[row], keys.key(row));
-            self.emitter.batch = number;
-            if let Err(Reject(reason)) = self.call(slot, time, Some(Row::new(batch, row))) {
-                out.reject(batch, row, reason);
+            for (number, row, time, hash, key, likely) in block.drain(..) {
+                if self.timers.first().is_some_and(|(at, _)| *at <= time) {
+                    self.fire_within(time, batches, out);
+                }
+                // A key may have been forgotten since, and its slot be another's.
+                let slot = likely.filter(|slot| self.is_of(*slot, hash, key));
+                let slot = slot.unwrap_or_else(|| self.find_or_add(hash, key));
+                self.emitter.batch = number;
+                if let Err(Reject(reason)) = self.call(slot, time, Some(Row::new(&batches[number], row))) {
+                    out.reject(&batches[number], row, reason);
+                }
             }
         }
         self.emitter.flush(batches, out);

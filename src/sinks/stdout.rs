@@ -14,7 +14,8 @@
 //! 12:00:01.407  sensor-02     -3.2  over the limit
 //! ```
 //!
-//! - Rows appear at the end of every epoch. Several sinks may share the output: none tears another's lines, and a table
+//! - On a terminal rows appear as they come; elsewhere in order of event time, once the watermark has passed them, the
+//!   same bytes in every run. Several sinks may share the output: none tears another's lines, and a table
 //!   (or CSV) repeats its header, with the sink's name, when another has written in between.
 //! - The table has times as hours, minutes, seconds and milliseconds (UTC), with the date where it changes; floats with
 //!   six significant digits; a dash for null. Columns are as wide as what they have shown so far. What is too wide for
@@ -76,7 +77,8 @@ impl Sink for Stdout {
     fn plan(&self, _input: &Schema, _faults: &mut Vec<Fault>) {}
 
     fn shards(&self) -> Shards {
-        Shards::One
+        // Whoever watches a terminal wants rows at once.
+        if io::stdout().is_terminal() { Shards::One } else { Shards::InOrder }
     }
 
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {

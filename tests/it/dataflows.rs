@@ -1,5 +1,5 @@
-//! Every job that ships, on several numbers of workers: whatever it writes anywhere is the same, byte for byte once
-//! it is sorted. Its sinks are turned into a folder of the test, or into topics of a broker of the test.
+//! Every job that ships, on several numbers of workers: whatever it writes into files is the same, byte for byte and in
+//! the same order; topics and dead letters once they are sorted. Its sinks are turned into a folder of the test, or into topics of a broker of the test.
 
 use crate::broker::{self, Sent};
 use crate::program::parquet_lines;
@@ -116,7 +116,7 @@ fn topic(sink: &toml::Table, run: usize) -> String {
     format!("{}-{run}", sink["topic"].as_str().unwrap())
 }
 
-/// Runs a job; gives all that it wrote, sorted.
+/// Runs a job; gives all that it wrote.
 fn run(job: &Shipped, brokers: &str, workers: usize) -> Written {
     let folder = tempfile::tempdir().unwrap();
     let overrides = turned(job, folder.path(), brokers, workers);
@@ -130,7 +130,8 @@ fn run(job: &Shipped, brokers: &str, workers: usize) -> Written {
     written
 }
 
-/// The sorted lines of all files of a folder, by their names without endings.
+/// The lines of all files of a folder, by their names without endings; those of dead letters sorted, because these are
+/// written as they come.
 fn gather(folder: &Path, written: &mut Written) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -142,9 +143,11 @@ fn gather(folder: &Path, written: &mut Written) {
             true => parquet_lines(&path),
             false => fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect(),
         };
-        lines.sort_unstable();
         let name = path.file_stem().unwrap().to_str().unwrap();
         let dead = if folder.ends_with("dead-letters") { "dead-letters/" } else { "" };
+        if !dead.is_empty() {
+            lines.sort_unstable();
+        }
         written.insert(format!("{dead}{name}"), lines);
     }
 }

@@ -102,7 +102,7 @@ impl Shapes {
                 (before, child) = (child, candidate.sibling);
             };
             if before != NONE {
-                self.to_front(node, before, child);
+                self.bring_to_front(node, before, child);
             }
             (node, at) = (child, end);
             if matches!(self.nodes[node].role, Role::End(_)) {
@@ -114,7 +114,7 @@ impl Shapes {
     }
 
     /// Makes a child, which comes behind the child `before`, the first.
-    fn to_front(&mut self, parent: usize, before: usize, child: usize) {
+    fn bring_to_front(&mut self, parent: usize, before: usize, child: usize) {
         self.nodes[before].sibling = self.nodes[child].sibling;
         self.nodes[child].sibling = std::mem::replace(&mut self.nodes[parent].child, child);
     }
@@ -142,7 +142,7 @@ impl Shapes {
                 let sibling = std::mem::replace(&mut self.nodes[parent].child, child);
                 self.nodes.push(Node { lead, role, child: NONE, sibling });
             } else if before != NONE {
-                self.to_front(parent, before, child);
+                self.bring_to_front(parent, before, child);
             }
             parent = child;
         }

@@ -23,6 +23,8 @@ pub struct Keys {
     seen: Vec<i64>,
     /// The living keys in order of their bytes, as of the last [`Keys::rank`].
     order: Vec<u32>,
+    /// The place of each key in that order, by number. Apart from the entries: all of it is written and read at once.
+    ranks: Vec<u32>,
     /// Keys that came since.
     unranked: Vec<u32>,
     /// Numbers that may be given again after the next ranking, and now.
@@ -50,8 +52,6 @@ pub struct Entry {
     pub hash: u64,
     /// Its bytes.
     pub bytes: Bytes,
-    /// Its place in the order of keys, once ranked.
-    pub rank: u32,
     /// How many slots it has.
     pub live: u32,
     /// Whether it had slots, and has none.
@@ -150,7 +150,6 @@ impl Keys {
         let entry = Entry {
             hash,
             bytes: Bytes::of(bytes),
-            rank: 0,
             live: 0,
             idle: false,
             cached_pane: NO_PANE,
@@ -232,11 +231,18 @@ impl Keys {
             order.push(id);
         }
         order.extend(old);
+        self.ranks.resize(entries.len(), 0);
         for (rank, id) in order.iter().enumerate() {
-            self.entries[*id as usize].rank = rank as u32;
+            self.ranks[*id as usize] = rank as u32;
         }
         self.order = order;
         self.free.append(&mut self.dead);
+    }
+
+    /// The place of a key in the order of keys, as of the last [`Keys::rank`].
+    #[inline]
+    pub fn rank_of(&self, id: u32) -> u32 {
+        self.ranks[id as usize]
     }
 
     /// For those who never rank: the numbers of forgotten keys may be given again from now on.
@@ -265,8 +271,7 @@ mod tests {
         let mut keys = Keys::default();
         let ranked = |keys: &mut Keys| -> Vec<Vec<u8>> {
             keys.rank();
-            let mut all: Vec<_> =
-                keys.living().map(|id| (keys.entry(id).rank, keys.entry(id).bytes.to_vec())).collect();
+            let mut all: Vec<_> = keys.living().map(|id| (keys.rank_of(id), keys.entry(id).bytes.to_vec())).collect();
             all.sort_unstable();
             all.into_iter().map(|(_, bytes)| bytes).collect()
         };

@@ -26,8 +26,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// How many rows wait at most before they are handed over.
 const ROWS_MAX: usize = 8192;
 
-/// How many keys without slots are kept at least, before any is forgotten.
-const IDLE_KEYS: usize = 1024;
+/// How many keys without slots are kept at least, before any is forgotten: some 2 MB.
+const IDLE_KEYS: usize = 16_384;
 
 /// Windows made of panes, at work.
 pub struct Panes {
@@ -268,7 +268,7 @@ impl Panes {
         if point == end && self.empty.is_some() {
             self.gather_empty(window, end, gathered);
         }
-        order.extend((0..).zip(&*gathered).map(|(i, g)| u64::from(self.core.keys.entry(g.key).rank) << 32 | i));
+        order.extend((0..).zip(&*gathered).map(|(i, g)| u64::from(self.core.keys.rank_of(g.key)) << 32 | i));
         order.sort_unstable();
         for slots in order.chunk_by(|a, b| a >> 32 == b >> 32) {
             of_key.extend(slots.iter().map(|place| gathered[*place as u32 as usize]));
@@ -393,7 +393,7 @@ impl Panes {
                 pane.slots.into_iter().partition(|slot| self.places[*slot as usize].bucket <= point);
             slots.extend(told.into_iter().map(|slot| {
                 let Place { key, origin, bucket, .. } = self.places[slot as usize];
-                (self.core.keys.entry(key).rank, Gathered { pane: start, origin, bucket, slot, key })
+                (self.core.keys.rank_of(key), Gathered { pane: start, origin, bucket, slot, key })
             }));
             for slot in kept {
                 let place = self.places[slot as usize];

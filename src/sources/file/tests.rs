@@ -285,6 +285,28 @@ fn files_come_in_order_of_name() {
 }
 
 #[test]
+fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
+    let case = Case::new(JSON).with("a.jsonl", "{\"t\":1,\"s\":\"a\"}\n".repeat(100).as_bytes());
+    let feed = case.feed("'@/a.jsonl'", 64);
+    let partition = feed.partitions().expect("partitions").remove(0);
+    let mut reader = open(&feed, &partition, None);
+    let errand = loop {
+        match reader.read(1).expect("a read") {
+            Read::Errand(errand) => break errand,
+            Read::Frames(_) => {}
+            _ => panic!("the middle of a file is read by errands"),
+        }
+    };
+    fs::OpenOptions::new().write(true).open(&partition).expect("a file").set_len(50).expect("a shorter file");
+    let mut bench = Bench { decoder: feed.decoder().map(|make| make()), ..Bench::default() };
+    let bad = errand(&mut bench, &mut |_| panic!("what was cut cannot be decoded")).expect_err("a reason");
+    assert!(bad.reason.ends_with(&format!("nothing behind byte {} was read", bad.sequence)), "{}", bad.reason);
+    assert!(bad.sequence > 0 && bad.sequence <= 64, "behind what was given before");
+    reader.end();
+    assert!(matches!(reader.read(1), Ok(Read::End)) && reader::is_broken(Some(reader.position())));
+}
+
+#[test]
 fn a_file_is_followed_while_it_is_the_same() {
     let case = Case::new(&format!("{JSON}follow = true\n"))
         .with("a.json", b"{\"t\":1}\n{\"t\"")
