@@ -1,7 +1,7 @@
 //! What incremental topology costs: series, point clouds, distances, several scales.
 //!
-//! `cargo bench --bench topology [-- series|rips|distances|scales] [--rounds N]` prints tables of the thread's processor time.
-//! `--peers PYTHON` asks the libraries of others the same, each in its own process: PYTHON is that of an environment
+//! `cargo bench --bench topology [-- series|rips|distances|scales] [--rounds N]` prints tables of the processor time of
+//! one thread. `--peers PYTHON` asks the libraries of others the same, each in its own process: PYTHON is that of an environment
 //! with gudhi, ripser, giotto-ph, POT and persim (`support/topology_peers.py` says how to make one).
 #![allow(
     clippy::disallowed_methods,

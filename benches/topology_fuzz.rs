@@ -1,9 +1,9 @@
 //! Fuzzes the topology room: random bytes made into calls of every public entry (`support/topology_fuzz.rs`).
 //!
-//! `RUSTFLAGS="-C overflow-checks -C debug-assertions" cargo bench --bench topology_fuzz -- [MODE ...] [--seconds N]
-//! [--seed S]` runs cases of these modes (all: series, rips, distances, features, scales) for N seconds each, 10 unless
-//! told, from the seed S on. A case that fails is named by its mode and its seed, which make it fail again. `cargo test`
-//! runs a few of each.
+//! `cargo bench --bench topology_fuzz -- [MODE ...] [--seconds N] [--seed S]`, with `RUSTFLAGS` set to
+//! `-C overflow-checks -C debug-assertions`, runs cases of these modes (all: series, rips, distances, features, scales)
+//! for N seconds each, 10 unless told, from the seed S on. A case that fails is named by its mode and its seed, which
+//! make it fail again. `cargo test` runs a few of each.
 #![allow(clippy::disallowed_methods, reason = "a fuzzer reads the clock to know when to stop")]
 
 use std::time::{Duration, Instant};

@@ -369,7 +369,8 @@ impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let kept = Kept::deserialize(deserializer)?;
         let (points, numbers) = (kept.positions.len(), kept.coordinates.len());
-        if kept.dimension > DIMENSION_MAX || points > POINTS_MAX || points.checked_mul(kept.dimension) != Some(numbers) {
+        let allowed = points <= POINTS_MAX && kept.dimension <= DIMENSION_MAX;
+        if !allowed || points.checked_mul(kept.dimension) != Some(numbers) {
             let what = format!("{points} points of {} coordinates with {numbers} numbers", kept.dimension);
             return Err(de::Error::custom(format!("{what} are no window of at most {POINTS_MAX} points")));
         }

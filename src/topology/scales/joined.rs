@@ -2,13 +2,11 @@
 //!
 //! A value is pushed once, into the ring; scales follow when their features are asked for. What that costs:
 //!
-//! - **Clouds** share the ring and a workspace. Distances of a newcomer are a hundredth of a slide, so sharing them among
-//!   nested windows would gain nothing. A slide costs about n^2, so that eight windows whose sizes halve cost 1.3 times
-//!   the largest, and 2 times where they shrink by the square root of two.
-//! - **Series** asked at every slide keep a window each. Their summaries are that much work already, so eight windows
-//!   cost eight times one, whatever their sizes.
-//! - **Series** asked every [`HOP_OF_STRETCHES`] values or more are stretches of one tree in the ring: a value is pushed
-//!   into it once for all of them, and only the reading is done for each.
+//! - **Clouds** share the ring and a workspace. The distances of a newcomer are a small part of a slide, so nested
+//!   windows do not share them. A slide costs about n^2: windows whose sizes halve cost little more than the largest.
+//! - **Series** asked at every slide keep a window each. A summary for each is most of the work, and cannot be shared.
+//! - **Series** asked every [`HOP_OF_STRETCHES`] values or more are stretches of one tree in the ring: a value is
+//!   pushed into it once for all of them, and only the reading is done for each.
 //!
 //! Both ways of a series have the same bits, since sums are exact. The whole is a function of the settings, of the
 //! values in the ring, and (the correlation) of the vectors it remembers; so that is what is stored.
@@ -319,14 +317,14 @@ mod tests {
                     let of = |scales: &Scales| scales.correlation().covariance(pair.0, pair.1).map(f64::to_bits);
                     assert_eq!(of(&before), of(&scales));
                 };
-                [(0, 0), (1, 7), (30, 2)].map(same);
+                [(0, 0), (1, 7), (30, 2)].into_iter().for_each(same);
             }
         }
     }
 
     #[test]
     fn features_are_those_of_each_window_alone() {
-        [(1, 1), (7, 1), (7, 64), (64, 64), (200, 1)].map(|(hop, said)| check(hop, said));
+        [(1, 1), (7, 1), (7, 64), (64, 64), (200, 1)].into_iter().for_each(|(hop, said)| check(hop, said));
     }
 
     #[test]
