@@ -1,8 +1,8 @@
 //! What incremental topology costs: series, point clouds, distances, several scales.
 //!
 //! `cargo bench --bench topology [-- series|rips|distances|scales] [--rounds N]` prints tables of the processor time of
-//! one thread. `--peers PYTHON` asks the libraries of others the same, each in its own process: PYTHON is that of an environment
-//! with gudhi, ripser, giotto-ph, POT and persim (`support/topology_peers.py` says how to make one).
+//! one thread. `--peers PYTHON` asks the libraries of others the same, each in its own process: PYTHON is that of an
+//! environment with gudhi, ripser, giotto-ph, POT and persim (`support/topology_peers.py` says how to make one).
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock; nothing here reaches an output of the engine"

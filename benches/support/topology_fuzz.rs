@@ -286,7 +286,7 @@ const METRICS: [Metric; 5] =
 
 fn cloud(bytes: &mut Bytes) {
     let (metric, dimension) = (bytes.of(&METRICS), bytes.pick(5) as usize);
-    let most = bytes.of(&[5, 20, 70, 150]);
+    let mut most = bytes.of(&[5, 20, 70, 150]);
     let mut windows: Vec<rips::Window> =
         Lanes::available().into_iter().map(|lanes| rips::Window::with_lanes(metric, dimension, lanes)).collect();
     let mut workspace = Workspace::default();
@@ -316,6 +316,10 @@ fn cloud(bytes: &mut Bytes) {
                     damaged.diagram(&mut workspace);
                 }
             }
+            17 if bytes.chance(400) => {
+                most = 1024;
+                burst(bytes, dimension, &mut windows);
+            }
             _ => answers(bytes, &mut windows, &mut workspace),
         }
         while windows[0].len() as u64 > most {
@@ -323,6 +327,17 @@ fn cloud(bytes: &mut Bytes) {
         }
     }
     answers(bytes, &mut windows, &mut workspace);
+}
+
+/// Many points at once, on a grid or not, for the longest rows of distances.
+fn burst(bytes: &mut Bytes, dimension: usize, windows: &mut [rips::Window]) {
+    let (mut random, grid) = (Random::new(bytes.bits()), bytes.chance(2));
+    for position in 0..bytes.pick(1100) {
+        let value = random.normal();
+        let mut coordinate = || if grid { (4.0 * random.unit()).floor() } else { value + random.normal() };
+        let point: Vec<f64> = (0..dimension).map(|_| coordinate()).collect();
+        windows.iter_mut().for_each(|window| _ = window.push(position, &point));
+    }
 }
 
 /// All lanes and a window made anew answer the same.
