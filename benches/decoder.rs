@@ -1,10 +1,11 @@
 //! Lines to columns: the decoders beside parsers that know every byte, in nanoseconds of CPU an event.
 //!
 //! `cargo bench --bench decoder [-- --events 1000000 --rounds 7]` decodes frames in memory, of the size that the file
-//! source gives, on one thread: three of them again and again, which lie in the cache as what was just read does. The workloads follow each other in every round, so that a slow moment of the machine
-//! falls on all; medians are printed, and `x` is the ratio to the hand-written parser of the same run. The floors, a
-//! parser of exactly this line by position and serde_json into a struct that borrows its text, fill vectors anew for
-//! every frame and check nothing else.
+//! source gives, on one thread: three of them again and again, which lie in the cache as what was just read does. The
+//! workloads follow each other in every round, so that a slow moment of the machine falls on all; medians are printed,
+//! and `x` is the ratio to the hand-written parser of the same run. The floors, a parser of exactly this line by
+//! position and serde_json into a struct that borrows its text, fill vectors anew for every frame and check nothing
+//! else.
 //!
 //! `cargo bench --bench decoder -- --fuzz 10000000 [--seed 1]` compares the decoders with the general ones instead
 //! (`support/agree.rs`); half of the runs are of JSON, half of CSV.
@@ -16,7 +17,6 @@
 
 #[path = "support/agree.rs"]
 mod agree;
-#[allow(dead_code, reason = "shared with windows.rs, which also takes the part files")]
 #[path = "support/w1.rs"]
 mod w1;
 

@@ -1,5 +1,5 @@
-//! What the data plane costs without reading and decoding: batches in memory, through the exchange, into sums by key and
-//! window, beside the same in raw timely with a flat struct.
+//! What the data plane costs without reading and decoding: batches in memory, through the exchange, into sums by key
+//! and window, beside the same in raw timely with a flat struct.
 //!
 //! `cargo bench --bench exchange [-- --events 20000000 --rounds 5]`, with one and two workers. Each run is a process of
 //! its own; what start-up costs (a run of 1,000 events) is taken off. Both count what they summed, and the counts must

@@ -207,7 +207,7 @@ fn latency(brokers: &str, rate: u64, seconds: u64) -> Outcome<()> {
          properties = {{ 'fetch.wait.max.ms' = 5 }}\n\
          [step.windows]\nkind = 'aggregate'\ninput = 'due'\nkey = 'key'\nwindow = {{ count = 1 }}\n\
          aggregates = {{ due = 'max(due)' }}\n\
-         [sink.told]\nkind = 'kafka'\ninput = 'windows'\nbrokers = '{brokers}'\ntopic = '{}'\nlinger = '0s'\n",
+         [sink.told]\nkind = 'kafka'\ninput = 'windows'\nbrokers = '{brokers}'\ntopic = '{}'\nlinger = '1ms'\n",
         topics[0], topics[1]
     );
     let planned = plan(&job, "latency.toml", &Overrides::default(), &eagre::standard()).map_err(|f| f.render(false))?;
@@ -233,7 +233,7 @@ fn latency(brokers: &str, rate: u64, seconds: u64) -> Outcome<()> {
 
 /// Sends messages that say when they were due.
 fn falling(brokers: &str, topic: &str, rate: u64, seconds: u64, begun: Instant) -> Outcome<()> {
-    let producer = producer(brokers, "0")?;
+    let producer = producer(brokers, "1")?;
     let period = 1_000_000_000 / rate;
     let first = begun.elapsed().as_nanos() as u64 + 2_000_000_000;
     for number in 0..rate * seconds {

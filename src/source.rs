@@ -82,11 +82,11 @@ pub trait Feed: Send + Sync {
     }
 }
 
-/// Reading that any thread may do, and decoding with it: bytes are decoded where they were read, while the processor has
-/// them at hand. What comes of it is put back in its order.
+/// Reading that any thread may do, and decoding with it: bytes are decoded where they were read, while the processor
+/// has them at hand. What comes of it is put back in its order.
 ///
-/// It gives rows as it has them. The error says why the partition cannot be read on: it ends there, and nothing that was
-/// read behind it is taken.
+/// It gives rows as it has them. The error says why the partition cannot be read on: it ends there, and nothing that
+/// was read behind it is taken.
 pub type Errand = Box<dyn FnOnce(&mut Bench, &mut dyn FnMut(Rows)) -> Result<(), Bad> + Send>;
 
 /// What a thread that decodes has at hand.

@@ -1,4 +1,5 @@
-//! Do a decoder that learns and one that does not say the same? Records that are alike, mutated and arbitrary, for both.
+//! Do a decoder that learns and one that does not say the same? Records that are alike, mutated and arbitrary, for
+//! both.
 //!
 //! Every difference in a row, a bit of a float, a time, a sequence, a reason or a payload is a panic that shows the
 //! frame. The same seed makes the same records.

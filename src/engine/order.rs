@@ -98,7 +98,8 @@ impl Waiting {
         }
         let some_stay = !kept.is_empty();
         self.from = from;
-        // A few rows do not hold the memory of many. Each is copied seldom: what stays is a fourth of what was, or less.
+        // A few rows do not hold the memory of many. Each is copied seldom: what stays is a fourth of what was, or
+        // less.
         match kept.len() * 4 < self.batch.len() {
             true => (self.batch, self.rows) = (self.batch.take(&kept), None),
             false => self.rows = Some(kept),

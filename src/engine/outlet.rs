@@ -117,8 +117,8 @@ impl Working<'_> {
         }
     }
 
-    /// Brings everything so far to where it belongs, which is the order itself or an order before: an epoch is done when
-    /// it is flushed, and before that there is nothing that the worker could let go of.
+    /// Brings everything so far to where it belongs, which is the order itself or an order before: an epoch is done
+    /// when it is flushed, and before that there is nothing that the worker could let go of.
     fn settle(&mut self, orders: u64, call: impl FnOnce(&mut dyn Writer) -> Result<(), Failure>) {
         self.call(call);
         self.owes_flush = false;

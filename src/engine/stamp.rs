@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(stamped.batch.map(|b| b.times().to_vec()), Some(vec![10, 30]));
         assert_eq!(stamper.watermark(), 25);
         let rejected = stamped.rejected.expect("two rejected");
-        assert_eq!(rejected.times(), [30, 30]);
+        assert_eq!(rejected.times(), [30, 10], "each at the time that had come when it was read");
         assert!(rejected.row_json(1).contains("max_ahead"), "{}", rejected.row_json(1));
         assert!(rejected.row_json(1).contains("readings[0]@1"));
     }

@@ -234,7 +234,9 @@ fn a_partition_that_ends_holds_nobody_back_who_is_silent_on_another_worker() {
 fn large_records_do_not_pile_up_before_a_slow_sink() {
     let folder = tempfile::tempdir().expect("a folder");
     let seconds = (0..400).map(|second| second.to_string()).collect::<Vec<_>>().join(" ");
-    let job = run(&folder, "[sink.stuck]\nkind = 'stuck'\ninput = 'tide'", &[&seconds]);
+    // Epochs end by what is in them.
+    let policy = "[engine]\nepoch = '1m'\n[sink.stuck]\nkind = 'stuck'\ninput = 'tide'";
+    let job = run(&folder, policy, &[&seconds]);
     wait(&job, |job| job.status().sources[0].0.records >= 30);
     std::thread::sleep(Duration::from_millis(300));
     // Five epochs of 64 MiB, and what lies in the channel.

@@ -9,8 +9,8 @@
 //! - **An empty cell** is null; a quoted empty cell is empty text, or null where the field is not text.
 //! - **Numbers and truths** may have spaces around them; text keeps its own. `true` and `false` in any case.
 //! - **A record** has as many cells as the header, or it is rejected. Empty lines are no records.
-//! - **Records without quotes**, which most are, are read cell by cell in one pass; whatever is not simple there, or does
-//!   not fit, is read again in the general way, whose answer counts.
+//! - **Records without quotes**, which most are, are read cell by cell in one pass; whatever is not simple there, or
+//!   does not fit, is read again in the general way, whose answer counts.
 //! - **Text** is UTF-8, or its record is rejected.
 
 use crate::fault;

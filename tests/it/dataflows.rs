@@ -1,5 +1,6 @@
 //! Every job that ships, on several numbers of workers: whatever it writes into files is the same, byte for byte and in
-//! the same order; topics and dead letters once they are sorted. Its sinks are turned into a folder of the test, or into topics of a broker of the test.
+//! the same order; topics and dead letters once they are sorted. Its sinks are turned into a folder of the test, or
+//! into topics of a broker of the test.
 
 use crate::broker::{self, Sent};
 use crate::program::parquet_lines;

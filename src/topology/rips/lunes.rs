@@ -261,6 +261,8 @@ impl Lunes {
     }
 
     /// The points joined to `c` by edges earlier than this one. On a tie, both ends must be older than its younger end.
+    /// (To leave an edge out is safe: a lune taken for two pieces gives a relation that is true and known. To take one
+    /// too many is not.)
     #[inline(always)]
     fn neighbours<const W: usize>(&self, edge: &Edge, c: usize) -> Slots<W> {
         let (below, equal) = self.lanes.below::<W>(self.row(c), edge.length);
