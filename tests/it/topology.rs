@@ -7,6 +7,6 @@ mod fuzz;
 #[test]
 fn no_bytes_break_the_room() {
     for mode in fuzz::MODES {
-        (0..60).for_each(|seed| fuzz::case(mode, seed));
+        (0..300).for_each(|seed| fuzz::case(mode, seed));
     }
 }
