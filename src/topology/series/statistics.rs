@@ -33,7 +33,7 @@ pub struct Summary {
 }
 
 /// The sums over finite lengths.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Totals {
     power: u32,
     count: u64,
@@ -131,7 +131,7 @@ fn raised(x: f64, power: u32) -> f64 {
 /// How many pairs are alive at each level of a grid.
 ///
 /// A pair is alive at `t` if `birth <= t < death`; for a superlevel pair, if `birth >= t > death`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BettiCurve {
     levels: Vec<f64>,
     /// By how much the curve rises at each level.
@@ -173,7 +173,7 @@ impl BettiCurve {
 }
 
 /// The statistics of a diagram that changes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Statistics {
     totals: Totals,
     betti: Option<BettiCurve>,

@@ -114,6 +114,11 @@ impl Window {
         self.head + self.values.len() as u64
     }
 
+    /// Whether it looks from this side, with this tolerance.
+    pub(super) fn looks(&self, filtration: Filtration, tolerance: f64) -> bool {
+        (self.filtration, self.tolerance) == (filtration, tolerance)
+    }
+
     /// Its values, the oldest first.
     pub fn values(&self) -> impl Iterator<Item = f64> {
         self.values.iter().copied()
@@ -340,6 +345,9 @@ pub(super) fn whole_pair(residue: &Residue) -> Option<Pair> {
     residue.last::<true>().map(|lowest| Pair::new::<false>(lowest, residue.last::<false>()))
 }
 
+/// No series is longer.
+pub(super) const POSITION_MAX: u64 = 1 << 62;
+
 /// What is stored of a window.
 #[derive(Serialize, Deserialize)]
 struct Stored<V> {
@@ -360,6 +368,9 @@ impl<'de> Deserialize<'de> for Window {
     /// Rebuilds the window from its values. O(n).
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Window, D::Error> {
         let stored = Stored::<Vec<f64>>::deserialize(deserializer)?;
+        if stored.head > POSITION_MAX {
+            return Err(serde::de::Error::custom("a stored window begins after the end of all series"));
+        }
         let mut window = Window::with_capacity(stored.filtration, stored.tolerance, stored.values.len());
         window.head = stored.head;
         for value in stored.values {
