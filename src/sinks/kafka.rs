@@ -35,6 +35,7 @@ use crate::fault::{Failure, Fault, list};
 use crate::kafka_client::{self, Format, Names, Properties, Refused, Security, Watch};
 use crate::schema::Schema;
 use crate::sink::{Opening, Shards, Sink, Trouble, Writer};
+use crate::source::Resource;
 use crate::time::{self, Interval};
 use crate::value::{Value, value_at};
 use rdkafka::ClientContext;
@@ -229,6 +230,10 @@ impl Sink for KafkaSink {
         kafka_client::check(&self.brokers, self.security.as_ref(), &self.properties, REFUSED, faults);
         self.check_names(input, faults);
         self.check_numbers(faults);
+    }
+
+    fn writes(&self) -> Option<Resource> {
+        Some(Resource::Topic { brokers: self.brokers.0.clone(), topic: self.topic.clone() })
     }
 
     fn shards(&self) -> Shards {

@@ -492,3 +492,76 @@ fn ctrl_c_ends_a_job_cleanly_and_twice_at_once() {
     assert_eq!(stopped.code, Some(130), "{stopped:?}");
     assert!(!stopped.said.contains("records in"), "{stopped:?}");
 }
+
+/// Reads what lies in a folder, and writes two files and a topic.
+const OWN_INPUT: &str = r#"
+    name = "own"
+    [source.files]
+    kind = "file"
+    path = ["in.jsonl", "more/*.jsonl"]
+    fields = { ts = "time(ms)" }
+    event_time = "ts"
+    [source.topic]
+    kind = "kafka"
+    brokers = ["a:9092", "b:9092"]
+    topics = ["numbers", "letters"]
+    fields = { ts = "time(ms)" }
+    [step.all]
+    kind = "union"
+    input = ["files", "topic"]
+    [sink.one]
+    kind = "file"
+    input = "all"
+    path = "one.jsonl"
+    [sink.two]
+    kind = "file"
+    input = "all"
+    path = "two.jsonl"
+    [sink.out]
+    kind = "kafka"
+    input = "all"
+    brokers = "b:9092"
+    topic = "results"
+"#;
+
+#[cfg(unix)]
+#[test]
+fn a_job_does_not_write_what_it_reads_or_writes_elsewhere_by_whatever_name() {
+    let folder = Folder::new(&[("job.toml", OWN_INPUT.as_bytes()), ("in.jsonl", b""), ("one.jsonl", b"")]);
+    fs::create_dir(folder.path("more")).unwrap();
+    fs::write(folder.path("more/a-00003.jsonl"), "").unwrap();
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.path(name)).unwrap();
+    ["in.jsonl", "more", "not-there.jsonl"].iter().zip(["link", "there", "nowhere"]).for_each(|(to, at)| link(to, at));
+    fs::hard_link(folder.path("in.jsonl"), folder.path("hard.jsonl")).unwrap();
+    fs::hard_link(folder.path("more/a-00003.jsonl"), folder.path("harder.jsonl")).unwrap();
+    let check = |said: &str, sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        let checked = folder.run(&[&["check", "job.toml"], &sets[..]].concat());
+        let well = said.is_empty() && checked.code == Some(0);
+        assert!(well || (checked.code == Some(2) && checked.said.contains(said)), "{said}: {sets:?}: {checked:?}");
+    };
+    let absolute = |name: &str| folder.path(name).display().to_string();
+    check("", &[]);
+    let (read, format) = ("is read by source `files`", "sink.two.format=json");
+    for path in [&absolute("in.jsonl"), "./in.jsonl", "new/../more/.././in.jsonl", "link", "hard.jsonl"] {
+        check(read, &[&format!("sink.two.path={path}"), format]);
+    }
+    for path in [&absolute("more/new.jsonl"), "there/{name}.jsonl", "harder.jsonl"] {
+        check(read, &[&format!("sink.two.path={path}")]);
+    }
+    check(read, &["sink.two.path=there/a.jsonl", "sink.two.roll_size=1MB"]);
+    check(
+        read,
+        &["sink.two.path=there/a-{part}.jsonl", "sink.two.roll_size=1MB", "source.files.path=more/a-00003.jsonl"],
+    );
+    check("", &["sink.two.path=more/deeper/new.jsonl"]);
+    let twice = "is written by sink `one` too";
+    check(twice, &[&format!("sink.two.path={}", absolute("one.jsonl"))]);
+    check(twice, &["sink.one.path=nowhere", "sink.one.format=json", "sink.two.path=not-there.jsonl"]);
+    check("where the job keeps", &["sink.two.path=eagre-data/own/dead-letters/files.rejected.jsonl"]);
+    check("where the job keeps", &["data_dir=there/..", "sink.two.path=own/dead-letters/x.jsonl"]);
+    check("the job keeps what no sink takes", &["source.files.path=./eagre-data/own/*/files.*.jsonl"]);
+    check("", &["source.files.path=eagre-data/other/dead-letters/*.jsonl"]);
+    check("topic `letters` is read by source `topic`", &["sink.out.topic=letters"]);
+    check("", &["sink.out.topic=letters", "sink.out.brokers=c:9092"]);
+}
