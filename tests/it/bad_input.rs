@@ -565,3 +565,51 @@ fn a_job_does_not_write_what_it_reads_or_writes_elsewhere_by_whatever_name() {
     check("topic `letters` is read by source `topic`", &["sink.out.topic=letters"]);
     check("", &["sink.out.topic=letters", "sink.out.brokers=c:9092"]);
 }
+
+#[test]
+fn nobody_reads_standard_output_or_it_is_full() {
+    let folder = Folder::new(&[]);
+    let demo = ["demo", "--records", "2000"];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(folder.start(&demo, Stdio::null(), writer.into()).wait(&folder), ended(0, ""));
+    #[cfg(target_os = "linux")]
+    {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let said = "error: standard output: No space left on device (os error 28)\n";
+        assert_eq!(folder.start(&demo, Stdio::null(), full.into()).wait(&folder), ended(1, said));
+    }
+}
+
+#[test]
+fn a_program_is_told_objects_only() {
+    let job = ENDLESS.replace("RATE", "1000/s");
+    let folder = Folder::new(&[("job.toml", job.as_bytes()), ("five.toml", FIVE_FAULTS.as_bytes())]);
+    let running = folder.start(&["run", "job.toml", "--format", "json", "--doctor"], Stdio::null(), Stdio::null());
+    folder.hears("\"status\"");
+    running.interrupt();
+    assert_eq!(running.wait(&folder).code, Some(0));
+    let told = folder.objects("stderr");
+    let kinds: Vec<&str> = told.iter().filter_map(|object| object["kind"].as_str()).collect();
+    assert_eq!(kinds.len(), told.len());
+    assert_eq!((kinds[0], &kinds[kinds.len() - 2..]), ("status", &["stopping", "summary"][..]), "{kinds:?}");
+    let summary = &told[told.len() - 1];
+    assert_eq!(summary["stopped"], Value::Bool(true));
+    let watermark = summary["partitions"][0]["watermark"].as_str().unwrap();
+    assert!(watermark.contains('T') && watermark.ends_with('Z'), "{watermark}");
+    assert_eq!(folder.run(&["run", "five.toml", "--format", "json"]).code, Some(2));
+    let told = folder.objects("stderr");
+    assert_eq!((told.len(), &told[0]["kind"]), (1, &Value::from("error")));
+    assert!(told[0]["error"].as_str().unwrap().contains("there is no step of kind `filtre`"));
+}
+
+#[test]
+fn an_input_that_cannot_be_read_at_all_is_named() {
+    let folder = Folder::new(&[("job.toml", POISONED.as_bytes()), ("in.jsonl.gz", b"no gzip")]);
+    let done = folder.run(&["run", "job.toml", "--set", "source.readings.path=in.jsonl.gz"]);
+    let lines: Vec<String> =
+        done.said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for told in ["readings 1 read, 1 rejected", "nothing of `readings` could be read: all it gave was rejected"] {
+        assert!(lines.iter().any(|line| line == told), "{told}: {done:?}");
+    }
+}
