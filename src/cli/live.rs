@@ -153,8 +153,8 @@ fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status) {
     frame.render_widget(fit(rows, usize::from(table.width)), table);
     paint_progress(frame, progress, status);
     let line = match trouble {
-        Some(trouble) => Line::from(trouble).fg(Color::Yellow),
-        None => Line::from(doctor::sentence(status)).dim(),
+        Some(trouble) => Line::from(cut(trouble, footer.width)).fg(Color::Yellow),
+        None => Line::from(cut(doctor::sentence(status), footer.width)).dim(),
     };
     frame.render_widget(Paragraph::new(line), footer);
 }
@@ -184,6 +184,16 @@ fn fit(mut rows: Vec<[Span<'static>; COLUMNS]>, room: usize) -> Table<'static> {
     let rows =
         rows.into_iter().map(|row| Row::new(shown.iter().map(|column| row[*column].clone()).collect::<Vec<_>>()));
     Table::new(rows.collect::<Vec<_>>(), lengths).header(header).column_spacing(1)
+}
+
+/// A sentence as far as there is room, in whole words.
+fn cut(text: String, room: u16) -> String {
+    let fits = |words: &str| words.chars().count() <= usize::from(room);
+    if fits(&text) {
+        return text;
+    }
+    let ends = text.rmatch_indices(' ').map(|(at, _)| format!("{} …", &text[..at]));
+    ends.into_iter().find(|words| fits(words)).unwrap_or_default()
 }
 
 /// Takes the date off a time.
@@ -288,5 +298,6 @@ mod tests {
         check(60, "step in/s busy queue late rejected", &format!("{name} 20.0k 4 % 110 12.3k 7"));
         check(30, "step in/s busy", &format!("{name} 20.0k 4 %"));
         check(20, "step", name);
+        assert_eq!(["a b", "a bc", "abcd"].map(|text| cut(text.into(), 3)), ["a b", "a …", ""]);
     }
 }

@@ -204,7 +204,8 @@ fn shares(spent: &Spent) {
     let parts = [("reading", of(&spent.read)), ("decoding", of(&spent.decode)), ("working", of(&spent.work))];
     let parts = parts.into_iter().chain([("writing", of(&spent.write)), ("all else", spent.rest())]);
     let share = |time: Duration| (time.as_secs_f64() / spent.process.as_secs_f64() * 100.0).round();
-    let parts = parts.map(|(what, time)| format!("{what} {} %", share(time))).collect::<Vec<_>>().join(", ");
+    let parts = parts.map(|(what, time)| (what, share(time))).filter(|(_, share)| *share > 0.0);
+    let parts = parts.map(|(what, share)| format!("{what} {share} %")).collect::<Vec<_>>().join(", ");
     let parts = if spent.process < SHARED_FROM { String::new() } else { format!(": {parts}") };
     if !spent.process.is_zero() {
         say!("  {:<18} {:>12} of processor time{parts} (busy: by the clock)", "", show::duration(spent.process));

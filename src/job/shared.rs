@@ -1,5 +1,5 @@
-//! No sink writes what a source of the same job reads, and no two sinks write one file: such a job would lose its input,
-//! read its own results, or tear its output.
+//! No sink writes what a source of the same job reads, and no two sinks write one file: such a job would lose its
+//! input, read its own results, or tear its output.
 //!
 //! Files are the same by what they are, not by how they are called: links, `..` and relative paths are resolved, and a
 //! file that exists is told by its device and number. The time in a path (`%Y`) is taken as it is written. Topics are

@@ -30,10 +30,10 @@
 //! Partitions are assigned, never subscribed to: no consumer group is joined, nothing is rebalanced, nothing is
 //! committed. A record's sequence is its offset. Messages of open and aborted transactions are not seen
 //! (`"isolation.level" = "read_uncommitted"` in `properties` shows them). A tombstone is a record without payload.
-//! No sink of the job may write a topic that it reads; that is seen where both name a broker in the same words, and not
-//! seen where they call one cluster by different addresses. A broker that is away is waited for; an offset that is no longer there is a failure, never a silent jump; so is a
-//! topic that does not exist or is deleted. About 8 MB of messages are fetched ahead for each partition
-//! (`"queued.max.messages.kbytes"`).
+//! No sink of the job may write a topic that it reads; that is seen where both name a broker in the same words, and
+//! not seen where they call one cluster by different addresses. A broker that is away is waited for; an offset that is
+//! no longer there is a failure, never a silent jump; so is a topic that does not exist or is deleted. About 8 MB of
+//! messages are fetched ahead for each partition (`"queued.max.messages.kbytes"`).
 
 mod place;
 mod queue;
