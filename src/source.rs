@@ -121,6 +121,10 @@ pub trait Reader: Send {
         true
     }
 
+    /// Hears before each read whether those who decode have enough to do: then what is read next waits in memory until
+    /// its turn comes, and should be little.
+    fn hear(&mut self, _enough_to_do: bool) {}
+
     /// Hears that an errand could not be done. The partition has ended, and is not read again.
     fn end(&mut self) {}
 

@@ -82,7 +82,7 @@ impl Threads {
                 Role::Work => &mut spent.work,
                 Role::Write => &mut spent.write,
             };
-            times.push(time - for_others);
+            times.push(time.saturating_sub(for_others));
         }
         spent.decode.push(helped);
         spent

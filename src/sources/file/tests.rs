@@ -307,6 +307,25 @@ fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
 }
 
 #[test]
+fn a_row_group_that_was_begun_in_pieces_is_ended_as_a_whole() {
+    let times: ArrayRef = Arc::new(Int64Array::from_iter_values(0..20_000));
+    let batch = RecordBatch::try_from_iter([("t", times)]).expect("columns");
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("a written batch");
+    let case = Case::new("event_time = 't'\nfields = { t = 'time(us)' }\n")
+        .with("a.parquet", &writer.into_inner().expect("bytes"));
+    let feed = case.feed("'@/a.parquet'", 64);
+    let mut reader = open(&feed, &feed.partitions().expect("partitions")[0], None);
+    reader.hear(true);
+    let Ok(Read::Rows(first)) = reader.read(1) else { panic!("nobody waits for more") };
+    reader.hear(false);
+    let Ok(Read::Errand(errand)) = reader.read(1) else { panic!("the rest") };
+    let mut sequences = first.sequences;
+    errand(&mut Bench::default(), &mut |rows| sequences.extend(rows.sequences)).expect("rows");
+    assert!(sequences.into_iter().eq(0..20_000) && matches!(reader.read(1), Ok(Read::End)));
+}
+
+#[test]
 fn a_file_is_followed_while_it_is_the_same() {
     let case = Case::new(&format!("{JSON}follow = true\n"))
         .with("a.json", b"{\"t\":1}\n{\"t\"")
