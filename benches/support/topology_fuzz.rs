@@ -399,6 +399,13 @@ fn distances(bytes: &mut Bytes) {
         same(&found, &all(&next, &before));
         assert!(found.iter().all(|distance| *distance >= 0.0), "{found:?} {before:?} {next:?}");
         same(&all(&next, &next), &[0.0; 4]);
+        // Bottleneck counts the longest way, W2 all of them, W1 no less: but for rounding, of sums to their size, and
+        // of ways (for W2 of their squares) to the longest that there might be.
+        let ends = before.bars().iter().chain(next.bars()).flat_map(|bar| [bar.birth.abs(), bar.death.abs()]);
+        let largest = ends.filter(|end| end.is_finite()).fold(0.0, f64::max);
+        let below = |low: f64, high: f64, loss: i32| low * (1.0 - 1e-9) <= high + largest * 2_f64.powi(loss);
+        let ordered = below(found[2], found[0], -1060) && below(found[2], found[1], -500);
+        assert!(ordered && below(found[1], found[0], -500), "{found:?} {before:?} {next:?}");
         let change = Change::between(&before, &next);
         same(&change.wasserstein_1(&mut transport), &found[0]);
         let loose = Change::new(bars(bytes, 6), bars(bytes, 6));
