@@ -12,12 +12,12 @@
 //! | --- | --- |
 //! | [`residue`] | the summary of a stretch: the extremes that are not paired yet; joining is associative |
 //! | `change` | the incremental step: which pairs change when a record enters or leaves |
-//! | [`window`] | a window as a queue of two residues, with bounded steps and 9 to 20 bytes a value |
-//! | `front`, `blocks` | its older half, of which values are taken back; summaries of blocks to rebuild it from |
+//! | [`window`] | the window: steps in O(log n) for each pair that changes, whatever the series; 8.5 bytes a value |
+//! | `index` | what stretches of the window reach: lowest, highest, greatest rise and fall |
 //! | [`tree`] | any stretch of a series (all scales of one), and corrections of values long past |
 //! | [`pair`] | sublevel, superlevel, extended; a pair with the positions of its records; who hears of changes |
 //! | [`statistics`] | count, total and power total, longest, entropy, Betti curve, the same bits whatever the history |
-//! | `longest` | the greatest length, which can be neither summed nor taken back |
+//! | `longest` | the greatest length, which can be neither summed nor taken back: a greatest rise or fall |
 //! | [`gaps`] | what becomes of missing values: reject, skip, hold, break |
 //! | [`sliding`] | all of it: a window by count or by time, with gaps and statistics, that can be stored |
 //!
@@ -40,9 +40,8 @@ pub mod statistics;
 pub mod tree;
 pub mod window;
 
-mod blocks;
 mod change;
-mod front;
+mod index;
 mod longest;
 
 #[cfg(test)]

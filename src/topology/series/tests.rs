@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::diagram::{Bar, Diagram};
+use super::index::{Index, steps};
 use super::pair::{Changes, Filtration, Pair, diagram};
 use super::statistics::{BettiCurve, Statistics, Summary};
 use super::window::Window;
@@ -76,13 +77,17 @@ pub(super) fn summarised(pairs: &[Pair], power: u32) -> Summary {
     // Another order than that in which they came.
     pairs.iter().rev().for_each(|pair| statistics.enter(*pair));
     let finite = pairs.iter().map(|pair| pair.persistence()).filter(|length| length.is_finite());
-    statistics.summary(finite.fold(0.0, f64::max))
+    Summary { longest: finite.fold(0.0, f64::max), ..statistics.summary(|| 0.0) }
 }
 
 /// The bits, so that equal means equal.
 pub(super) fn bits(summary: Summary) -> [u64; 6] {
     let Summary { count, infinite, total, power_total, longest, entropy } = summary;
     [count, infinite, total.to_bits(), power_total.to_bits(), longest.to_bits(), entropy.to_bits()]
+}
+
+fn with_blocks(filtration: Filtration, tolerance: f64, shifts: [u32; 2]) -> Window {
+    Window::with_index(filtration, tolerance, Index::new(0, shifts))
 }
 
 /// The diagram as told by changes: a pair may enter once only, and leave only when it is in.
@@ -146,7 +151,7 @@ fn slides(run: &Run) -> usize {
     let mut random = Random::new(run.seed);
     let values: Vec<f64> = series(run.kind, 400, &mut random).iter().map(|value| value + 0.0).collect();
     let mut window =
-        Window::with_blocks(run.filtration, run.tolerance, [[4, 16], [2, 8], [8, 16]][run.seed as usize % 3]);
+        with_blocks(run.filtration, run.tolerance, [[2, 2], [1, 1], [3, 1]][run.seed as usize % 3]);
     let (mut told, mut statistics) = (Told::default(), Statistics::new(2, Some(BettiCurve::new(&[-1.0, 0.0, 1.5]))));
     let mut compared = 0;
     for value in values.iter().copied() {
@@ -163,8 +168,9 @@ fn slides(run: &Run) -> usize {
             told.0.sort_by_key(|pair| (pair.birth > pair.death, pair.born));
             assert_eq!(told.0, pairs, "told: {place}");
             assert_eq!(window.pairs(), pairs, "pairs: {place}");
-            let summary = statistics.summary(window.longest());
+            let summary = statistics.summary(|| window.longest());
             assert_eq!(bits(summary), bits(summarised(&pairs, 2)), "{place}: {summary:?}");
+            assert_eq!(window.longest().to_bits(), summary.longest.to_bits(), "{place}");
             let mut curve = BettiCurve::new(&[-1.0, 0.0, 1.5]);
             let alive = |pair: &Pair, t: f64| {
                 if pair.birth < pair.death {
@@ -222,7 +228,7 @@ fn long_windows_agree_too() {
                 let head = window.head() as usize;
                 let pairs = union_find(&values[head..=i], head as u64, filtration, 0.0);
                 assert_eq!(window.pairs(), pairs, "kind {kind}, {i}");
-                let summary = statistics.summary(window.longest());
+                let summary = statistics.summary(|| window.longest());
                 assert_eq!(bits(summary), bits(summarised(&pairs, 2)), "kind {kind}, {i}");
                 let runs =
                     |t: f64| values[head..=i].chunk_by(|a, b| (*a <= t) == (*b <= t)).filter(|r| r[0] <= t).count();
@@ -237,12 +243,12 @@ fn long_windows_agree_too() {
 
 /// The window over all these values.
 fn whole(values: &[f64], filtration: Filtration, tolerance: f64) -> (Window, Summary) {
-    let mut window = Window::with_blocks(filtration, tolerance, [4, 16]);
+    let mut window = with_blocks(filtration, tolerance, [2, 2]);
     let mut statistics = Statistics::new(2, None);
     for value in values {
         assert!(window.push(*value, &mut statistics));
     }
-    let summary = statistics.summary(window.longest());
+    let summary = statistics.summary(|| window.longest());
     (window, summary)
 }
 
@@ -379,7 +385,7 @@ proptest! {
         evictions in prop::collection::vec(0..3_usize, 80),
     ) {
         for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
-            let mut window = Window::with_blocks(filtration, 0.0, [2, 4]);
+            let mut window = with_blocks(filtration, 0.0, [1, 1]);
             let (mut told, mut kept) = (Told::default(), Vec::new());
             for (value, count) in values.iter().zip(&evictions) {
                 prop_assert_eq!(window.push(*value, &mut told), !value.is_nan());
@@ -391,7 +397,7 @@ proptest! {
                 prop_assert_eq!(&told.0, &pairs);
                 let mut statistics = Statistics::new(2, None);
                 pairs.iter().for_each(|pair| statistics.enter(*pair));
-                prop_assert_eq!(bits(statistics.summary(window.longest())), bits(summarised(&pairs, 2)));
+                prop_assert_eq!(bits(statistics.summary(|| window.longest())), bits(summarised(&pairs, 2)));
             }
         }
     }
