@@ -65,7 +65,11 @@ pub(super) fn end_point<const SUPER: bool, const RIGHT: bool>(
     if earlier::<SUPER>(beside, new) {
         return;
     }
-    if RIGHT { range.end -= 1 } else { range.start += 1 }
+    if RIGHT {
+        range.end -= 1
+    } else {
+        range.start += 1
+    }
     let seen = |block: &Block, value| Seen { value, start: block.start, span: block.span };
     let mut record = Seen { value: beside.value, start, span: 1 };
     let (mut outer, mut inner, mut ended) = (record, None::<Seen>, false);

@@ -2,9 +2,9 @@
 //!
 //! Blocks of 64 values, blocks of 16 such blocks, and so on; each begins at a multiple of its size and knows its
 //! [`Stretch`]: lowest and highest value, greatest rise and greatest fall. A stretch of the series is made of O(log n)
-//! blocks and values, at most 15 of each size (63 values) at either end. A finished block never changes, whatever
-//! enters and leaves around it, so there is nothing to rebuild: a value that enters costs one fold for each block that
-//! it finishes, a value that leaves costs nothing but the blocks that it leaves behind. 0.5 bytes a value.
+//! parts: at most 63 values and 15 blocks of each size at either end. A finished block never changes, whatever enters
+//! and leaves around it, so there is nothing to rebuild: a value that enters costs one fold for each block that it
+//! finishes, a value that leaves costs nothing but the blocks that it leaves behind. 0.5 bytes a value.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -36,11 +36,13 @@ impl Stretch {
     /// This one and then another: associative.
     #[inline(always)]
     pub(super) fn then(self, later: Stretch) -> Stretch {
+        // A difference of equal infinities is no number, and not taken.
+        let max = |a: f64, b: f64| if b > a { b } else { a };
         Stretch {
-            low: self.low.min(later.low),
-            high: self.high.max(later.high),
-            rise: self.rise.max(later.rise).max(later.high - self.low),
-            fall: self.fall.max(later.fall).max(self.high - later.low),
+            low: if later.low < self.low { later.low } else { self.low },
+            high: max(self.high, later.high),
+            rise: max(max(self.rise, later.rise), later.high - self.low),
+            fall: max(max(self.fall, later.fall), self.high - later.low),
         }
     }
 }
@@ -181,26 +183,14 @@ impl Index {
     /// smallest.
     #[inline(always)]
     pub(super) fn walk<const BACK: bool>(&self, mut range: Range<u64>, mut look: impl FnMut(Block) -> Next) {
-        let mut level = 0;
+        let small = self.span(1) - 1;
         while !range.is_empty() {
             let at = if BACK { range.end } else { range.start };
-            let fits = |level: usize| {
-                let span = self.span(level);
-                at & (span - 1) == 0 && range.end - range.start >= span && level <= self.levels.len()
-            };
-            while level > 0 && !fits(level) {
-                level -= 1;
-            }
-            while fits(level + 1) {
-                level += 1;
-            }
+            let mut level = if at & small == 0 { self.largest(at, range.end - range.start) } else { 0 };
             loop {
                 let span = self.span(level);
                 let start = if BACK { at - span } else { at };
-                let stretch = match level {
-                    0 => Stretch::of(self.value(start)),
-                    _ => self.block(level, start),
-                };
+                let stretch = if level == 0 { Stretch::of(self.value(start)) } else { self.block(level, start) };
                 #[cfg(test)]
                 steps::count();
                 match look(Block { start, span, stretch }) {
@@ -217,6 +207,13 @@ impl Index {
         }
     }
 
+    /// The level of the largest blocks that begin or end at a position and fit within so many values.
+    #[inline(never)]
+    fn largest(&self, at: u64, room: u64) -> usize {
+        let fits = |level: &usize| at & (self.span(*level) - 1) == 0 && room >= self.span(*level);
+        (1..=self.levels.len()).take_while(fits).last().unwrap_or(0)
+    }
+
     #[inline]
     fn block(&self, level: usize, start: u64) -> Stretch {
         let Level { first, blocks } = &self.levels[level - 1];
@@ -231,6 +228,22 @@ impl Index {
             Next::Behind
         });
         all
+    }
+
+    /// What the values of `range` amount to before the first one for which `holds`, and from there on. O(log n).
+    pub(super) fn split(&self, range: Range<u64>, holds: impl Fn(Stretch) -> bool) -> (Stretch, Stretch) {
+        let (mut before, mut all) = (None, Stretch::EMPTY);
+        self.walk::<false>(range, |block| {
+            if before.is_none() && holds(block.stretch) {
+                if block.span > 1 {
+                    return Next::Into;
+                }
+                before = Some(std::mem::replace(&mut all, Stretch::EMPTY));
+            }
+            all = all.then(block.stretch);
+            Next::Behind
+        });
+        (before.unwrap_or(Stretch::EMPTY), all)
     }
 
     /// Position of the first value from the left, or else `BACK` from the right, for which `holds`; a block for which

@@ -35,7 +35,8 @@ impl Segments {
     pub(super) fn wall(&mut self, index: &Index, wall: f64) {
         let range = index.range();
         if let Some(left) = index.find::<true>(range.clone(), infinite) {
-            let length = between(index, [index.value(left) < 0.0, wall < 0.0], left + 1..range.end);
+            let inside = left + 1..range.end;
+            let length = between(index, [index.value(left) < 0.0, wall < 0.0], inside.clone(), index.stretch(inside));
             while self.0.back().is_some_and(|(_, other)| *other <= length) {
                 self.0.pop_back();
             }
@@ -54,12 +55,15 @@ impl Segments {
     /// The longest finite pair of sublevel sets, or of superlevel ones. O(log n).
     pub(super) fn longest(&self, index: &Index, superlevel: bool) -> f64 {
         let range = index.range();
-        let Some(first) = index.find::<false>(range.clone(), infinite) else {
-            return between(index, [superlevel; 2], range);
-        };
-        let last = index.find::<true>(range.clone(), infinite).unwrap_or(first);
-        let before = between(index, [superlevel, index.value(first) < 0.0], range.start..first);
-        let after = between(index, [index.value(last) < 0.0, superlevel], last + 1..range.end);
+        let whole = index.stretch(range.clone());
+        if !infinite(whole) {
+            return between(index, [superlevel; 2], range, whole);
+        }
+        let (first, last) = (index.find::<false>(range.clone(), infinite), index.find::<true>(range.clone(), infinite));
+        let (first, last) = first.zip(last).expect("a stretch is infinite by a value");
+        let segment = |low, range: Range<u64>| between(index, low, range.clone(), index.stretch(range));
+        let before = segment([superlevel, index.value(first) < 0.0], range.start..first);
+        let after = segment([index.value(last) < 0.0, superlevel], last + 1..range.end);
         before.max(after).max(self.0.front().map_or(0.0, |(_, length)| *length))
     }
 
@@ -72,23 +76,19 @@ fn infinite(stretch: Stretch) -> bool {
     (stretch.low == f64::NEG_INFINITY) | (stretch.high == f64::INFINITY)
 }
 
-/// The longest finite pair of a segment of finite values: whether its left border and its right one are `low`.
-fn between(index: &Index, low: [bool; 2], range: Range<u64>) -> f64 {
-    let whole = index.stretch(range.clone());
-    let split = |at: Option<u64>| {
-        let at = at.unwrap_or(range.start);
-        (index.stretch(range.start..at), index.stretch(at..range.end))
-    };
+/// The longest finite pair of a segment of finite values that amounts to `whole`: whether its left border and its right
+/// one are `low`.
+fn between(index: &Index, low: [bool; 2], range: Range<u64>, whole: Stretch) -> f64 {
     let length = match low {
         _ if range.is_empty() => 0.0,
         [true, false] => whole.fall,
         [false, true] => whole.rise,
         [false, false] => {
-            let (left, right) = split(index.find::<false>(range.clone(), |stretch| stretch.low == whole.low));
+            let (left, right) = index.split(range.clone(), |stretch| stretch.low == whole.low);
             left.rise.max(right.fall)
         }
         [true, true] => {
-            let (left, right) = split(index.find::<true>(range.clone(), |stretch| stretch.high == whole.high));
+            let (left, right) = index.split(range.clone(), |stretch| stretch.high == whole.high);
             left.fall.max(right.rise)
         }
     };

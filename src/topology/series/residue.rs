@@ -21,8 +21,8 @@
 //!
 //! **A monoid.** Taking pairs out in any order leaves the same residue, because a pair stays removable however the
 //! others are removed. So the residue of two stretches one after the other is the residue of their two residues in a
-//! row, and this joining is associative. That is all that a sliding window ([`super::window`]) and a segment tree
-//! ([`super::tree`]) ask for.
+//! row, and this joining is associative. That is all that a segment tree ([`super::tree`]) asks for. (A sliding window
+//! needs no residue to be kept: [`super::window`].)
 //!
 //! **Reading the rest.** In the residue of a whole window a minimum before the lowest pairs with the maximum next to it
 //! on the right, one after the lowest with that on the left (its nearer barrier, since the zigzag widens towards the

@@ -150,8 +150,7 @@ struct Run {
 fn slides(run: &Run) -> usize {
     let mut random = Random::new(run.seed);
     let values: Vec<f64> = series(run.kind, 400, &mut random).iter().map(|value| value + 0.0).collect();
-    let mut window =
-        with_blocks(run.filtration, run.tolerance, [[2, 2], [1, 1], [3, 1]][run.seed as usize % 3]);
+    let mut window = with_blocks(run.filtration, run.tolerance, [[2, 2], [1, 1], [3, 1]][run.seed as usize % 3]);
     let (mut told, mut statistics) = (Told::default(), Statistics::new(2, Some(BettiCurve::new(&[-1.0, 0.0, 1.5]))));
     let mut compared = 0;
     for value in values.iter().copied() {
@@ -237,6 +236,60 @@ fn long_windows_agree_too() {
                     assert_eq!(curve, [runs(-2.0) as i64, runs(0.25) as i64], "kind {kind}, {i}");
                 }
             }
+        }
+    }
+}
+
+/// Counts what it is told.
+#[derive(Default)]
+struct Count(u64);
+
+impl Changes for Count {
+    fn enter(&mut self, _: Pair) {
+        self.0 += 1;
+    }
+
+    fn leave(&mut self, _: Pair) {
+        self.0 += 1;
+    }
+}
+
+/// No step looks at more than O(log n) values and blocks for each pair that it tells of, and as many once more,
+/// however the series was made to hurt: oscillations that grow and decay, ramps, ramps under a spike, walls. In 2^14
+/// values there are three sizes of blocks, and a walk passes at most 63 values and 15 blocks of each size at both ends.
+#[test]
+fn worst_steps() {
+    const WALK: u64 = 2 * (63 + 3 * 15) + 4;
+    let (count, mut random) = (1 << 14, Random::new(3));
+    let ramp = |i: usize| if i % 7_000 < 10 { (i % 2) as f64 * 1e6 } else { -((i % 7_000) as f64) };
+    let spikes = |i: usize| if i.is_power_of_two() { 1e9 } else { (i % 1_000) as f64 * (0.5 - (i % 2) as f64) };
+    let mut all: Vec<Vec<f64>> = (0..12).map(|kind| series(kind, 2 * count, &mut random)).collect();
+    all.extend([(0..2 * count).map(ramp).collect::<Vec<f64>>(), (0..2 * count).map(spikes).collect()]);
+    all.extend([all[12].iter().rev().copied().collect::<Vec<f64>>(), all[13].iter().rev().copied().collect()]);
+    for (kind, values) in all.iter().enumerate() {
+        for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
+            let mut window = Window::new(filtration, 0.0);
+            let mut check = |step: &mut dyn FnMut(&mut Window, &mut Count)| {
+                let mut told = Count::default();
+                steps::take();
+                step(&mut window, &mut told);
+                let (told, steps) = (told.0, steps::take());
+                // Three places to look up for each pair, besides the blocks to look into. Extended: two sides, and the
+                // extremes.
+                assert!(steps <= (told + 4) * WALK, "series {kind}, {filtration:?}: {steps} steps, {told} told");
+                if window.tail().is_multiple_of(64) {
+                    window.longest();
+                }
+                let longest = steps::take();
+                assert!(longest <= 8 * WALK, "series {kind}, {filtration:?}: {longest} steps to the longest");
+                window.len()
+            };
+            for value in values.iter().copied() {
+                if check(&mut |window, told| _ = window.push(value, told)) > count {
+                    check(&mut |window, told| _ = window.evict(told));
+                }
+            }
+            while check(&mut |window, told| _ = window.evict(told)) > 0 {}
         }
     }
 }

@@ -5,12 +5,11 @@
 //! farther ([`super::change`]). No part of the diagram is kept, so nothing has to be rebuilt or taken back when the
 //! other end of the window comes along.
 //!
-//! **Cost.** A value that enters or leaves costs amortised O(1); if changes are listened to, O(log n) more for each pair
-//! that changes. This is the worst case too: for every series each step looks at O(log n) values and blocks for each
-//! pair that it tells of, and as many once more. (Only that a new value lower than all others can change the pairs of
-//! many at once, and every structure has to tell of them.) The longest pair is O(log n), the extremes too. Memory is 8
-//! bytes for each value in room that was made, 0.5 for the index, 16 for each infinite value; the series does not
-//! matter.
+//! **Cost.** Amortised O(1) for a value that enters and for one that leaves. If changes are listened to, O(log n) for
+//! each pair that changes and once more: so for every series, in every single step, not only on average (the proof is
+//! in `change.rs`). One value can change many pairs at once, as a new lowest one does; any structure has to tell of
+//! them. The longest pair and the extremes cost O(log n). Memory is 8 bytes for each value that room was made for, 0.5
+//! for the index and 16 for each infinite value, whatever the series.
 //!
 //! **Exact.** The diagram is that of the values in the window and of nothing else, and [`Window::pairs`] computes it
 //! from them alone. Stored state is just the values: what is rebuilt from them answers with the same bits.
