@@ -205,7 +205,7 @@ fn summary(values: &[f64], filtration: Filtration, tolerance: f64, power: u32) -
     let (mut window, mut statistics) = (Window::new(filtration, tolerance), Statistics::new(power, None));
     values.iter().for_each(|value| _ = window.push(*value, &mut ()));
     window.pairs().into_iter().for_each(|pair| statistics.enter(pair));
-    (statistics.summary(window.longest()), window.pairs().len())
+    (statistics.summary(|| window.longest()), window.pairs().len())
 }
 
 fn tree(bytes: &mut Bytes) {
@@ -272,7 +272,7 @@ fn residue(bytes: &mut Bytes) {
     let pairs: Vec<Pair> = (0..bytes.pick(50)).filter_map(|born| pair(bytes, born)).collect();
     pairs.iter().for_each(|pair| statistics.enter(*pair));
     pairs.iter().for_each(|pair| statistics.leave(*pair));
-    same(&statistics.summary(0.0), &Summary::default());
+    same(&statistics.summary(|| 0.0), &Summary::default());
     assert!(statistics.betti().is_none_or(|curve| curve.values().all(|alive| alive == 0)));
 }
 

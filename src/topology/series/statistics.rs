@@ -193,7 +193,6 @@ impl Default for Longest {
 pub struct Statistics {
     totals: Totals,
     betti: Option<BettiCurve>,
-    #[serde(skip)]
     longest: Cell<Longest>,
 }
 
