@@ -411,7 +411,7 @@ mod tests {
     fn any_ascii_character_may_lie_between_cells() {
         let wanted = wanted();
         for delimiter in (0..128).filter(|byte| !b"\"\r\n".contains(byte)) {
-            for line in ["1,a,5,0.5,true\n", "1,a", "1,a\n", "1", "1,a,5,0.5,true,7\n", ",,,,\n", "1,a,5,0.5,\r"] {
+            for line in ["1,a,-0,-0,true\n", "1,a", "1,a\n", "1", "1,a,5,0.5,true,7\n", ",,,,\n", "1,a,5,0.5,\r"] {
                 let bytes = format!("t,s,i,f,b\n{line}").replace(',', char::from(delimiter).to_string().as_str());
                 let frames = Frames { bytes: bytes.into_bytes(), layout: Layout::Lines { at: 0 } };
                 let [quick, general] = [CsvDecoder::new, CsvDecoder::general]

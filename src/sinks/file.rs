@@ -15,9 +15,9 @@
 //! - A file appears with its first row, its folders with it. **What an earlier run left at the same path is replaced**;
 //!   with `append = true` it is kept and written on (not Parquet, whose footer ends a file).
 //! - Rows are written in order of event time, once the watermark has passed them (corrections and late records: at the
-//!   time when they are told), so **lines are the same bytes in every run**, on any number of workers. When the job is
-//!   stopped, rows that still waited for the watermark are written as well. A file that also takes what a source
-//!   rejects, which has no time of its own, is written as rows come.
+//!   time when they are told), so **lines are the same bytes in every run**, on any number of workers (compressed, the
+//!   same once unpacked). When the job is stopped, rows that still waited for the watermark are written as well. A file
+//!   that also takes what a source rejects, which has no time of its own, is written as rows come.
 //! - No other sink may write the same file, and no source of the job read it, however it is called (links, `..`). Not
 //!   seen are files whose names have the time in them (`%...`).
 //! - With `roll_size` or `roll_every` files are numbered from 0: at `{part}`, or as `-00000` before the extension where

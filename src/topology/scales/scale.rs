@@ -162,7 +162,7 @@ impl Scale {
     pub fn features(&mut self, ring: &Ring, workspace: &mut Workspace, vector: &mut Vec<f64>) {
         self.follow(ring);
         let degrees = match &mut self.follower {
-            Follower::Slides(slides) => [slides.1.summary(slides.0.longest()), Summary::default()],
+            Follower::Slides(slides) => [slides.1.summary(|| slides.0.longest()), Summary::default()],
             Follower::Stretch => [stretch(ring, self.settings.shape.reach()), Summary::default()],
             Follower::Cloud(cloud) => {
                 let diagram = cloud.diagram(workspace);

@@ -144,10 +144,10 @@ impl Sliding {
         }
     }
 
-    /// The statistics of the present diagram. O(1).
+    /// The statistics of the present diagram. O(1), and O(log n) when the longest pair has left.
     #[inline]
     pub fn summary(&self) -> Summary {
-        self.statistics.summary(self.window.longest())
+        self.statistics.summary(|| self.window.longest())
     }
 
     /// How many pairs are alive at each level of the settings, in order of the levels; none if no levels were given.

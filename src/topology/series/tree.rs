@@ -12,8 +12,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::front::longer;
-use super::pair::{Filtration, Pair};
+use super::pair::{Filtration, Pair, longer};
 use super::residue::{Point, Residue};
 use super::statistics::{Summary, Totals};
 use super::window::{POSITION_MAX, pairs, whole_pair};
