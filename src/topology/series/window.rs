@@ -1,8 +1,8 @@
 //! Persistence of a sliding window: values enter at the right end and leave at the left one.
 //!
-//! A window is its values and an index of them: for blocks of the series, what they reach ([`super::index`]). A value
+//! A window is its values and an index of them: for blocks of the series, what they reach (`index.rs`). A value
 //! that enters or leaves is compared with its neighbours from its end inwards, as far as its change reaches and no
-//! farther ([`super::change`]). No part of the diagram is kept, so nothing has to be rebuilt or taken back when the
+//! farther (`change.rs`). No part of the diagram is kept, so nothing has to be rebuilt or taken back when the
 //! other end of the window comes along.
 //!
 //! **Cost.** Amortised O(1) for a value that enters and for one that leaves. If changes are listened to, O(log n) for
