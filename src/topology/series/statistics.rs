@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::exact::ExactSum;
 use super::pair::{Changes, Pair};
-use crate::stats::elementary::ln;
+use crate::stats::elementary::{ln, raised};
 
 /// What a diagram amounts to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,24 +110,6 @@ impl Totals {
     pub(super) fn heap_bytes(&self) -> usize {
         self.total.heap_bytes() + self.power_total.heap_bytes() + self.weighted.heap_bytes()
     }
-}
-
-/// `x` times itself, `power` times over; 1 for the power 0.
-#[inline(always)]
-fn raised(x: f64, power: u32) -> f64 {
-    if power == 2 {
-        return x * x;
-    }
-    // By squaring: a few roundings, always the same ones.
-    let (mut result, mut square, mut left) = (1.0, x, power);
-    while left > 0 {
-        if left & 1 == 1 {
-            result *= square;
-        }
-        square *= square;
-        left >>= 1;
-    }
-    result
 }
 
 /// How many pairs are alive at each level of a grid.
