@@ -28,6 +28,12 @@ pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// How many writers there are.
     fn shards(&self) -> Shards;
 
+    /// Whether its writers can deliver exactly once: whether [`Writer::seal`], [`Writer::publish`] and
+    /// [`Writer::recover`] do what they say.
+    fn delivers_exactly_once(&self) -> bool {
+        false
+    }
+
     /// Opens a writer.
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure>;
 }
@@ -35,14 +41,41 @@ pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
 /// What a writer is opened with.
 #[derive(Clone)]
 pub struct Opening<'a> {
+    /// The job's name.
+    pub job: &'a str,
     /// The sink's name in the job.
     pub name: &'a str,
     /// The fields of the batches that will come.
     pub input: &'a Schema,
-    /// Which writer of how many.
+    /// Which writer of how many. With [`Delivery::ExactlyOnce`] how many there are never changes in the life of a job's
+    /// checkpoints, whatever the number of workers.
     pub shard: (usize, usize),
+    /// What is promised of rows.
+    pub delivery: Delivery,
+    /// Whether the job goes on from a checkpoint: what an earlier run left is then kept.
+    pub resumes: bool,
     /// The names of origins.
     pub origins: &'a Origins,
+}
+
+/// What is promised of the rows that a sink is given, when the job dies and goes on from its newest checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Delivery {
+    /// None is lost; rows that were written after the checkpoint are written again. They are seen at once.
+    #[default]
+    AtLeastOnce,
+    /// None is lost and none is seen twice. They are seen when the checkpoint is there that they belong to.
+    ExactlyOnce,
+}
+
+impl Delivery {
+    /// The word in `delivery = "..."`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Delivery::AtLeastOnce => "at_least_once",
+            Delivery::ExactlyOnce => "exactly_once",
+        }
+    }
 }
 
 /// How many writers a sink has.
@@ -65,12 +98,44 @@ pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
 /// 2. After `flush` returns, everything written before is where it belongs.
 /// 3. `finish` is called once, at the end of the job, instead of a last `flush`.
+///
+/// **With checkpoints** the engine also calls, in this order and for one checkpoint after the other:
+///
+/// ```text
+/// recover(id, outbox)?   write* seal(id)   write* publish(id)   write* seal(id+)   write* publish(id+) ...   finish
+/// ```
+/// What is written between `seal(5)` and `seal(6)` belongs to checkpoint 6; `publish(5)` comes before `seal(6)`. Numbers
+/// of checkpoints rise and have gaps. A writer that delivers at least once needs none of this: what it is given is
+/// flushed before a checkpoint is made.
+///
+/// **A writer that delivers exactly once** shows nothing of what it was given (or shows what will be written again, the
+/// same, byte for byte) before `publish`. `flush` is then no more than a hint that an epoch has ended.
 pub trait Writer: Send {
     /// Takes a batch.
     fn write(&mut self, batch: &Batch) -> Result<(), Failure>;
 
     /// Makes everything written so far visible.
     fn flush(&mut self) -> Result<(), Failure>;
+
+    /// Says that everything written so far belongs to checkpoint `id` or one before, and gives the *outbox*, which the
+    /// checkpoint keeps: all that [`Writer::recover`] needs to publish it, should the process die. What is not in the
+    /// outbox must be durable when this returns.
+    fn seal(&mut self, _id: u64) -> Result<Vec<u8>, Failure> {
+        self.flush()?;
+        Ok(Vec::new())
+    }
+
+    /// Hears that checkpoint `id`, with what `seal(id)` gave, is there for good: what belongs to it is to be seen. When
+    /// this returns, it is, durably.
+    fn publish(&mut self, _id: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Is told, first of all, that the job goes on from checkpoint `id`, and the outbox that it has of this shard:
+    /// publishes that, unless it has been published, and takes back what was written after it.
+    fn recover(&mut self, _id: u64, _outbox: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Flushes and closes.
     fn finish(&mut self) -> Result<(), Failure> {

@@ -587,6 +587,7 @@ mod tests {
     use crate::batch::Head;
     use crate::origin::Origins;
     use crate::schema::{Field, Kind};
+    use crate::sink::Delivery;
     use arrow::array::{ArrayRef, Float64Array, StringArray};
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::message::Headers;
@@ -634,7 +635,15 @@ mod tests {
         let mut faults = Vec::new();
         sink.plan(&schema(), &mut faults);
         assert_eq!(faults, []);
-        sink.open(Opening { name: "alerts", input: &schema(), shard: (0, 1), origins: &origins })
+        sink.open(Opening {
+            job: "job",
+            delivery: Delivery::AtLeastOnce,
+            resumes: false,
+            name: "alerts",
+            input: &schema(),
+            shard: (0, 1),
+            origins: &origins,
+        })
     }
 
     /// All messages of a topic, by partition: `key seconds payload headers`.
