@@ -10,9 +10,10 @@
 //! onto another number of workers. Outputs must be the same bits: in the same order within a key group.
 
 use crate::batch::{self, Batch, Head};
-use crate::engine::driver::{Driver, Epoch, Mark, Ordering};
+use crate::checkpoint::part::Group;
+use crate::engine::driver::{Driver, Epoch, Mark, Ordering, Snapshot};
 use crate::expression::Expression;
-use crate::key::{Keys, group_of, worker_of};
+use crate::key::{KeyGroup, Keys, group_of, worker_of};
 use crate::operator::{Planned, Planning, StepNames};
 use crate::origin::Origins;
 use crate::registry::Registry;
@@ -183,20 +184,25 @@ fn collect(workers: &mut [Driver], text: &mut String) {
     }
 }
 
-fn restart(step: &Step, mut old: Vec<Driver>, kept: &mut BTreeMap<u16, (i64, Vec<u8>)>, workers: usize) -> Vec<Driver> {
+/// Every group that was ever saved, as it was saved last.
+type Kept = BTreeMap<KeyGroup, Group>;
+
+fn restart(step: &Step, mut old: Vec<Driver>, kept: &mut Kept, workers: usize) -> Vec<Driver> {
     let mut fresh: Vec<Driver> = (0..workers).map(|_| step.fresh()).collect();
     for driver in &mut old {
-        driver.snapshot(&mut |group, sequence, bytes| {
-            kept.insert(group, (sequence, bytes));
-        });
-        let held = driver.held();
+        let Snapshot { groups, waiting, partitions, watermark } = driver.snapshot();
+        kept.extend(groups.into_iter().map(|saved| (saved.group, saved)));
         for (worker, new) in fresh.iter_mut().enumerate() {
-            new.take_over(&held, |batch, row| step.worker(batch, row, workers) == worker);
+            new.resume(partitions.clone(), watermark);
+            for (input, batch) in &waiting {
+                let mine = (0..batch.len() as u32).filter(|row| step.worker(batch, *row as usize, workers) == worker);
+                new.wait(*input, batch.take(&mine.collect::<Vec<_>>()));
+            }
         }
     }
-    for (group, (sequence, bytes)) in kept {
-        let owner = if step.planned.keyed { worker_of(*group, workers) } else { 0 };
-        fresh[owner].restore(*group, *sequence, bytes).expect("a snapshot can be restored");
+    for saved in kept.values() {
+        let owner = if step.planned.keyed { worker_of(saved.group, workers) } else { 0 };
+        fresh[owner].restore(saved).expect("a snapshot can be restored");
     }
     fresh
 }

@@ -95,6 +95,8 @@ pub struct Waiting {
 pub struct Sink {
     /// Its name in the job.
     pub name: String,
+    /// What it promises of rows.
+    pub delivery: String,
     /// How many shards it has.
     pub shards: usize,
     /// For each shard, the file with what is to be published once the checkpoint is there; none where there is nothing.
@@ -214,7 +216,7 @@ pub(super) fn example(id: u64, parts: Vec<FileRef>) -> Manifest {
         workers: 2,
         partitions: vec![partition],
         steps: vec![step],
-        sinks: vec![Sink { name: "alerts".into(), shards: 1, outbox: vec![None] }],
+        sinks: vec![Sink { name: "alerts".into(), delivery: "exactly_once".into(), shards: 1, outbox: vec![None] }],
     }
 }
 

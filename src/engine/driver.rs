@@ -10,8 +10,8 @@
 
 use super::order::Order;
 use crate::batch::Batch;
+use crate::checkpoint::part::Group;
 use crate::fault::Failure;
-use crate::key::KeyGroup;
 use crate::operator::{Arrival, Instance, Outputs, Ports, StepNames};
 use crate::origin::Origin;
 use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
@@ -159,39 +159,49 @@ impl Driver {
         &mut self.outputs
     }
 
-    /// Saves the operator's key groups that changed, each with the next sequence of its derived rows.
-    pub fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, i64, Vec<u8>)) {
-        let outputs = &self.outputs;
-        self.instance.snapshot(&mut |group, bytes| save(group, outputs.sequence(group), bytes));
+    /// All that the driver knows, as far as it changed since the last snapshot: the groups of the operator's state that
+    /// changed, each with the next sequence of its derived rows; what waits, and the watermarks, whole.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let (outputs, mut groups) = (&self.outputs, Vec::new());
+        self.instance.snapshot(&mut |group, state| {
+            groups.push(Group { group, next_sequence: outputs.sequence(group), state });
+        });
+        Snapshot {
+            groups,
+            waiting: self.order.waiting().collect(),
+            partitions: self.partitions.clone(),
+            watermark: self.watermark,
+        }
     }
 
     /// Takes over a key group as it was saved.
-    pub fn restore(&mut self, group: KeyGroup, sequence: i64, bytes: &[u8]) -> Result<(), Failure> {
-        self.outputs.resume(group, sequence);
-        if bytes.is_empty() { Ok(()) } else { self.instance.restore(group, bytes) }
+    pub fn restore(&mut self, saved: &Group) -> Result<(), Failure> {
+        self.outputs.resume(saved.group, saved.next_sequence);
+        if saved.state.is_empty() { Ok(()) } else { self.instance.restore(saved.group, &saved.state) }
     }
 
-    /// The rows that wait to be put in order, and the watermarks: with the key groups, all that a driver knows.
-    pub fn held(&self) -> Held {
-        Held { waiting: self.order.waiting().collect(), partitions: self.partitions.clone(), watermark: self.watermark }
+    /// Goes on where time stood.
+    pub fn resume(&mut self, partitions: impl IntoIterator<Item = (Origin, EventTime)>, watermark: EventTime) {
+        self.partitions.extend(partitions);
+        self.watermark = watermark;
     }
 
-    /// Takes over what another driver held, as far as `mine` says that a row is for this one.
-    pub fn take_over(&mut self, held: &Held, mine: impl Fn(&Batch, usize) -> bool) {
-        for (input, batch) in &held.waiting {
-            let rows: Vec<u32> = (0..batch.len() as u32).filter(|row| mine(batch, *row as usize)).collect();
-            self.order.push(*input, batch.take(&rows));
-        }
-        self.partitions.extend(held.partitions.iter());
-        self.watermark = held.watermark;
+    /// Takes over rows that waited to be put in order.
+    pub fn wait(&mut self, input: usize, batch: Batch) {
+        self.order.push(input, batch);
     }
 }
 
-/// What a driver holds beside the operator's state.
-pub struct Held {
-    waiting: Vec<(usize, Batch)>,
-    partitions: BTreeMap<Origin, EventTime>,
-    watermark: EventTime,
+/// What a driver knows.
+pub struct Snapshot {
+    /// The key groups that changed.
+    pub groups: Vec<Group>,
+    /// The rows that wait to be put in order, with the input that they came by.
+    pub waiting: Vec<(usize, Batch)>,
+    /// The watermark of each partition upstream.
+    pub partitions: BTreeMap<Origin, EventTime>,
+    /// The watermark that was last applied.
+    pub watermark: EventTime,
 }
 
 fn too_late(batch: &Batch, row: u32) -> String {

@@ -19,7 +19,7 @@ use crate::fault::Failure;
 use crate::formats::Rows;
 use crate::job::plan::TimePolicy;
 use crate::origin::Origin;
-use crate::source::{Feed, Read, Reader};
+use crate::source::{Feed, Position, Read, Reader};
 use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
@@ -47,6 +47,29 @@ pub struct Polled {
     pub late: usize,
     /// Where the partition stands behind them.
     pub mark: Mark,
+    /// Where to go on reading it behind them.
+    pub place: Place,
+}
+
+/// Where to go on reading a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The position behind everything that was taken whole; `None` at the beginning.
+    pub position: Option<Position>,
+    /// The last sequence that was taken: what is read again up to it is left out.
+    pub sequence: Option<i64>,
+    /// The newest event time.
+    pub newest: EventTime,
+    /// Whether it was silent for so long that nobody waited for it.
+    pub idle: bool,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+impl Place {
+    /// The beginning.
+    pub const BEGINNING: Place =
+        Place { position: None, sequence: None, newest: BEFORE_ALL, idle: false, ended: false };
 }
 
 /// The partitions of one source that belong to one worker.
@@ -75,8 +98,8 @@ pub struct Lane {
 pub enum Found {
     /// It is there and will be opened: until then no watermark may rise past what it may hold.
     Announced(Origin),
-    /// It is to be opened: its number, its name within the source, and what stamps its records.
-    Open(Origin, String, Stamper),
+    /// It is to be opened: its number, its name within the source, where to go on, and what stamps its records.
+    Open(Origin, String, Place, Stamper),
 }
 
 /// An open partition.
@@ -84,7 +107,14 @@ pub struct Partition {
     origin: Origin,
     reader: Box<dyn Reader>,
     stamper: Stamper,
+    place: Place,
     decoding: VecDeque<Decoding>,
+    /// For each of these, the position behind it.
+    behind: VecDeque<Position>,
+    /// The last sequence that was taken before the job was started: it and what comes before it is left out.
+    known: Option<i64>,
+    /// The position behind those that are decoded, until all of it is stamped.
+    decoded_to: Option<Position>,
     /// What is decoded and not stamped yet.
     decoded: VecDeque<Rows>,
     outbox: VecDeque<Polled>,
@@ -116,11 +146,15 @@ impl Partition {
             let Some(first) = self.decoding.front_mut() else { return };
             match first.take(&mut self.decoded) {
                 None => return,
-                Some(Ok(())) => drop(self.decoding.pop_front()),
+                Some(Ok(())) => {
+                    self.decoding.pop_front();
+                    self.decoded_to = self.behind.pop_front();
+                }
                 Some(Err(bad)) => {
                     self.reader.end();
                     self.at_end = true;
                     self.decoding.clear();
+                    self.behind.clear();
                     self.decoded.push_back(Rows { bad: vec![bad], ..Rows::default() });
                 }
             }
@@ -172,7 +206,12 @@ impl Turn<'_> {
         for found in found {
             match found {
                 Found::Announced(origin) => self.announce(lane, origin),
-                Found::Open(origin, name, stamper) => lane.partitions.push(self.open(lane, origin, &name, stamper)?),
+                Found::Open(origin, name, place, stamper) => {
+                    let mut partition = self.open(lane, origin, &name, place, stamper)?;
+                    // A partition that says nothing has its place in a checkpoint, too.
+                    self.post(lane, &mut partition, None, None, 0);
+                    lane.partitions.push(partition);
+                }
             }
         }
         let mut partitions = std::mem::take(&mut lane.partitions);
@@ -199,26 +238,37 @@ impl Turn<'_> {
     /// Tells all steps of a partition that will be opened. Waits where there is no room: it happens once.
     fn announce(&self, lane: &Lane, origin: Origin) {
         let mark = Mark { source: lane.source as u16, origin, watermark: BEFORE_ALL };
-        let polled = Polled { batch: None, rejected: None, late: 0, mark };
+        let polled = Polled { batch: None, rejected: None, late: 0, mark, place: Place::BEGINNING };
         self.shared.metrics.sources[lane.source].queue.add(1);
         // A source that is gone needs no telling.
         let _ = lane.sender.as_ref().map(|sender| sender.send(polled));
         let _ = lane.activator.activate();
     }
 
-    fn open(&self, lane: &Lane, origin: Origin, name: &str, stamper: Stamper) -> Result<Partition, Failure> {
+    fn open(
+        &self,
+        lane: &Lane,
+        origin: Origin,
+        name: &str,
+        place: Place,
+        stamper: Stamper,
+    ) -> Result<Partition, Failure> {
         let woken = Arc::new(AtomicBool::new(false));
         let (called, wake) = (woken.clone(), self.wake.clone());
         let wake = Arc::new(move || {
             called.store(true, Release);
             wake();
         });
-        let reader = lane.feed.open(name, None, wake)?;
+        let reader = lane.feed.open(name, place.position, wake)?;
         Ok(Partition {
             origin,
+            place: Place { position: Some(reader.position()), ..place },
             reader,
             stamper,
             decoding: VecDeque::new(),
+            behind: VecDeque::new(),
+            known: place.sequence,
+            decoded_to: None,
             decoded: VecDeque::new(),
             outbox: VecDeque::new(),
             at_end: false,
@@ -245,6 +295,7 @@ impl Turn<'_> {
         if partition.at_end && !partition.closed && partition.is_done() && partition.outbox.is_empty() {
             partition.stamper.end();
             partition.closed = true;
+            partition.place.ended = true;
             self.shared.partitions.end(partition.origin);
             self.shared.moved_on();
             self.post(lane, partition, None, None, 0);
@@ -283,6 +334,9 @@ impl Turn<'_> {
         partition.woken.store(false, Release);
         partition.reader.hear(self.has_enough());
         let read = partition.reader.read(READ_RECORDS)?;
+        if !matches!(read, Read::Idle(_) | Read::End) {
+            partition.behind.push_back(partition.reader.position());
+        }
         let progress = partition.reader.progress();
         self.shared.metrics.sources[lane.source]
             .progress
@@ -329,6 +383,7 @@ impl Turn<'_> {
         let reached = self.shared.partitions.reached(lane.source);
         if partition.stamper.raise(reached) > before {
             self.shared.partitions.idle(partition.origin, partition.stamper.watermark());
+            partition.place.idle = true;
             self.post(lane, partition, None, None, 0);
             self.send(lane, partition);
         }
@@ -342,10 +397,20 @@ impl Turn<'_> {
         true
     }
 
-    fn give(&mut self, lane: &Lane, partition: &mut Partition, rows: Rows) {
+    fn give(&mut self, lane: &Lane, partition: &mut Partition, mut rows: Rows) {
+        if let Some(sequence) = partition.known {
+            rows.leave_out(sequence);
+            partition.known.take_if(|_| !rows.times.is_empty());
+        }
         let records = rows.times.len() as u64;
         let last = rows.sequences.last().copied();
+        let taken = last.max(rows.bad.last().map(|bad| bad.sequence));
         let stamped = partition.stamper.stamp(rows, wall::time_of_day(), &self.shared.origins);
+        partition.place.sequence = taken.max(partition.place.sequence);
+        partition.place.idle = false;
+        if let Some(behind) = partition.decoded_to.take_if(|_| partition.decoded.is_empty()) {
+            partition.place.position = Some(behind);
+        }
         self.shared.partitions.advance(partition.origin, partition.stamper.reached(), last, records);
         self.shared.moved_on();
         self.post(lane, partition, stamped.batch, stamped.rejected, stamped.late);
@@ -354,7 +419,8 @@ impl Turn<'_> {
     fn post(&self, lane: &Lane, partition: &mut Partition, batch: Option<Batch>, rejected: Option<Batch>, late: usize) {
         let mark =
             Mark { source: lane.source as u16, origin: partition.origin, watermark: partition.stamper.watermark() };
-        partition.outbox.push_back(Polled { batch, rejected, late, mark });
+        partition.place.newest = partition.stamper.reached().newest;
+        partition.outbox.push_back(Polled { batch, rejected, late, mark, place: partition.place });
     }
 
     /// Counts what has been sent: only that will be worked off.

@@ -43,6 +43,12 @@ impl Stamper {
         Stamper { source: source.into(), origin, output, policy, newest: BEFORE_ALL, watermark: from }
     }
 
+    /// The same, where a checkpoint says how far event time had come.
+    pub fn resumed(mut self, reached: Reached) -> Stamper {
+        (self.newest, self.watermark) = (reached.newest, reached.watermark);
+        self
+    }
+
     /// The watermark behind everything stamped so far.
     pub fn watermark(&self) -> EventTime {
         self.watermark

@@ -76,6 +76,23 @@ pub struct Rows {
     pub bad: Vec<Bad>,
 }
 
+impl Rows {
+    /// Leaves out what has a sequence up to `sequence`.
+    pub fn leave_out(&mut self, sequence: i64) {
+        let known = self.sequences.partition_point(|s| *s <= sequence);
+        if known > 0 {
+            let left = self.sequences.len() - known;
+            self.columns.iter_mut().for_each(|column| *column = column.slice(known, left));
+            self.times.drain(..known);
+            self.sequences.drain(..known);
+        }
+        self.bad.retain_mut(|bad| {
+            bad.after = bad.after.saturating_sub(known);
+            bad.sequence > sequence
+        });
+    }
+}
+
 /// A record that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
