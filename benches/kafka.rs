@@ -1,5 +1,6 @@
 //! J1 from a topic, beside a program that does nothing but consume it in batches by librdkafka; and how long a message
-//! takes from one topic through the engine into another.
+//! takes from one topic through the engine into another, beside a loop that does nothing but pass each on, at the same
+//! time and from the same topic, and beside the way into the first topic alone.
 //!
 //! `EAGRE_KAFKA=127.0.0.1:19092 cargo bench --bench kafka [-- --events 2000000 --rounds 5 --rate 10000 --seconds 10]`;
 //! `scripts/kafka start` starts a broker. Without one it says so and ends. The lines of W1 are put once into a topic of
@@ -156,7 +157,7 @@ fn send(producer: &BaseProducer, topic: &str, partition: i32, payload: &str) -> 
 
 fn consumer(brokers: &str, topic: &str, from: Offset) -> Outcome<BaseConsumer> {
     let mut config = client(brokers);
-    config.set("check.crcs", "true").set("fetch.queue.backoff.ms", "5").set("fetch.wait.max.ms", "10");
+    config.set("check.crcs", "true").set("fetch.queue.backoff.ms", "5").set("fetch.wait.max.ms", "5");
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
     let consumer: BaseConsumer = config.create()?;
     let mut all = TopicPartitionList::new();
@@ -195,7 +196,7 @@ fn consume(brokers: &str, topic: &str, events: u64) -> Outcome<()> {
 
 fn latency(brokers: &str, rate: u64, seconds: u64) -> Outcome<()> {
     let number = std::process::id();
-    let topics = ["in", "out"].map(|way| format!("bench-{way}-{number}"));
+    let topics = ["in", "out", "relayed"].map(|way| format!("bench-{way}-{number}"));
     let admin: AdminClient<DefaultClientContext> = client(brokers).create()?;
     for topic in &topics {
         let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
@@ -214,21 +215,43 @@ fn latency(brokers: &str, rate: u64, seconds: u64) -> Outcome<()> {
     let mut job = eagre::engine::start(planned, 2).map_err(|failure| failure.to_string())?;
     let (begun, ended) = (Instant::now(), AtomicBool::new(false));
     let told = std::thread::scope(|scope| {
-        let told = scope.spawn(|| told(brokers, &topics[1], begun, &ended).map_err(|error| error.to_string()));
-        let sent = falling(brokers, &topics[0], rate, seconds, begun);
+        let told = [0, 1, 2].map(|i| {
+            let (topic, ended) = (&topics[i], &ended);
+            scope.spawn(move || told(brokers, topic, begun, ended).map_err(|error| error.to_string()))
+        });
+        let relayed = scope.spawn(|| relay(brokers, &topics[0], &topics[2], &ended).map_err(|error| error.to_string()));
+        let sent = falling(brokers, &topics[0], rate, seconds, begun).map_err(|error| error.to_string());
         std::thread::sleep(Duration::from_secs(2));
         ended.store(true, SeqCst);
-        sent.map_err(|error| error.to_string()).and_then(|()| told.join().map_err(|_| "panicked".to_owned())?)
+        let panicked = |_| "panicked".to_owned();
+        sent.and(relayed.join().map_err(panicked)?)?;
+        told.into_iter().map(|told| told.join().map_err(panicked)?).collect::<Result<Vec<_>, String>>()
     });
     job.stop();
     job.wait().map_err(|failure| failure.to_string())?;
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     wait_for(admin.delete_topics(&names, &AdminOptions::new()))?;
-    let told = told?;
-    let ms = |quantile: f64| told.value_at_quantile(quantile) as f64 / 1e6;
-    println!("from a topic into another, {rate} messages/s for {seconds} s: {} told", told.len());
-    println!("ms: p50 {:.2}, p90 {:.2}, p99 {:.2}, p99.9 {:.2}", ms(0.5), ms(0.9), ms(0.99), ms(0.999));
+    println!("from a topic into another, {rate} messages/s for {seconds} s, in ms");
+    println!("way                         told      p50      p90      p99    p99.9");
+    for (way, told) in ["into the first topic", "through the engine", "through a bare loop"].iter().zip(told?) {
+        let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|q| told.value_at_quantile(q) as f64 / 1e6);
+        println!("{way:<22} {:>9} {p50:>8.2} {p90:>8.2} {p99:>8.2} {p999:>8.2}", told.len());
+    }
     Ok(())
+}
+
+/// Passes on every message as it comes, until it is ended.
+fn relay(brokers: &str, from: &str, to: &str, ended: &AtomicBool) -> Outcome<()> {
+    let (consumer, producer) = (consumer(brokers, from, Offset::Beginning)?, producer(brokers, "1")?);
+    while !ended.load(SeqCst) {
+        if let Some(message) = consumer.poll(Duration::from_millis(5)) {
+            let message = message?;
+            let payload = std::str::from_utf8(message.payload().ok_or("a payload")?)?;
+            send(&producer, to, message.partition(), payload)?;
+        }
+        producer.poll(Duration::ZERO);
+    }
+    Ok(producer.flush(PATIENCE)?)
 }
 
 /// Sends messages that say when they were due.

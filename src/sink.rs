@@ -62,7 +62,8 @@ pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// An open shard of a sink.
 ///
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
-/// 2. After `flush` returns, everything written before is where it belongs.
+/// 2. After `flush` returns, everything written before is where it belongs; unless `flushing` says that this is still
+///    to come, which the engine then asks again and again, and writes on meanwhile.
 /// 3. `finish` is called once, at the end of the job, instead of a last `flush`.
 pub trait Writer: Send {
     /// Takes a batch.
@@ -71,7 +72,13 @@ pub trait Writer: Send {
     /// Makes everything written so far visible.
     fn flush(&mut self) -> Result<(), Failure>;
 
-    /// Flushes and closes.
+    /// How many of the flushes that were begun are still under way, the newest ones: 0 where `flush` waits by itself. A
+    /// writer that sends to others says it here, so that what comes next does not wait for their answer.
+    fn flushing(&mut self) -> Result<usize, Failure> {
+        Ok(0)
+    }
+
+    /// Flushes and closes; waits until that is done.
     fn finish(&mut self) -> Result<(), Failure> {
         self.flush()
     }
