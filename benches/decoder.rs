@@ -17,7 +17,6 @@
 
 #[path = "support/agree.rs"]
 mod agree;
-#[allow(dead_code, reason = "shared with windows.rs, which also takes the part files")]
 #[path = "support/w1.rs"]
 mod w1;
 

@@ -1,8 +1,8 @@
-//! What incremental topology costs: series, point clouds, distances.
+//! What incremental topology costs: series, point clouds, distances, several scales.
 //!
-//! `cargo bench --bench topology [-- series|rips|distances] [--rounds N]` prints tables of the thread's processor time.
-//! `--peers PYTHON` asks the libraries of others the same, each in its own process: PYTHON is that of an environment
-//! with gudhi, ripser, giotto-ph, POT and persim (`support/topology_peers.py` says how to make one).
+//! `cargo bench --bench topology [-- series|rips|distances|scales] [--rounds N]` prints tables of the processor time of
+//! one thread. `--peers PYTHON` asks the libraries of others the same, each in its own process: PYTHON is that of an
+//! environment with gudhi, ripser, giotto-ph, POT and persim (`support/topology_peers.py` says how to make one).
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock; nothing here reaches an output of the engine"
@@ -14,10 +14,12 @@ mod cpu;
 mod topology_distances;
 #[path = "support/topology_rips.rs"]
 mod topology_rips;
+#[path = "support/topology_scales.rs"]
+mod topology_scales;
 #[path = "support/topology_series.rs"]
 mod topology_series;
 
-const SUBJECTS: &[&str] = &["series", "rips", "distances"];
+const SUBJECTS: &[&str] = &["series", "rips", "distances", "scales"];
 /// Repetitions of what is measured again and again.
 const ROUNDS: usize = 31;
 /// Slides of a cloud for each of those rounds.
@@ -36,6 +38,7 @@ fn main() {
         match *subject {
             "series" => topology_series::run(cpu::thread_time),
             "rips" => topology_rips::run(SLIDES_PER_ROUND * rounds),
+            "scales" => topology_scales::run(),
             _ => topology_distances::run(rounds),
         }
         println!();

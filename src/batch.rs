@@ -22,10 +22,10 @@ pub struct Batch {
     keys: Option<Arc<Keys>>,
 }
 
-/// Some rows of several batches of one schema, in an order of their own. Nothing is copied until it must be.
+/// Some rows of several batches, in an order of their own. Nothing is copied until it must be.
 #[derive(Clone, Copy, Debug)]
 pub struct Picked<'a> {
-    /// The batches.
+    /// The batches; those that have rows among these are of one schema.
     pub batches: &'a [Batch],
     /// The rows.
     pub places: &'a [Place],
@@ -53,11 +53,26 @@ impl Picked<'_> {
             let rows = || places.iter().map(|place| place.row).collect::<Vec<_>>();
             return if in_place { one.clone() } else { one.take(&rows()) };
         }
-        let records: Vec<&RecordBatch> = batches.iter().map(Batch::records).collect();
-        let indices: Vec<(usize, usize)> = places.iter().map(|p| (p.batch as usize, p.row as usize)).collect();
+        let (used, indices) = self.used();
+        let records: Vec<&RecordBatch> = used.iter().map(|batch| batch.records()).collect();
         let records = compute::interleave_record_batch(&records, &indices).expect("batches of one schema");
-        let keys: Option<Vec<&Keys>> = batches.iter().map(Batch::keys).collect();
+        let keys: Option<Vec<&Keys>> = used.iter().map(|batch| batch.keys()).collect();
         Batch { records, keys: keys.map(|keys| Arc::new(Keys::interleave(&keys, &indices))) }
+    }
+
+    /// The batches that the rows are of, and each row's among these: the others may be of another schema.
+    fn used(&self) -> (Vec<&Batch>, Vec<(usize, usize)>) {
+        let (mut used, mut numbers) = (Vec::new(), vec![usize::MAX; self.batches.len()]);
+        let index = |place: &Place| {
+            let number = &mut numbers[place.batch as usize];
+            if *number == usize::MAX {
+                *number = used.len();
+                used.push(&self.batches[place.batch as usize]);
+            }
+            (*number, place.row as usize)
+        };
+        let indices = self.places.iter().map(index).collect();
+        (used, indices)
     }
 }
 

@@ -9,11 +9,12 @@ use crate::fault::Fault;
 use crate::schema::{Kind, SYSTEM_NAMES, Schema};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{self, cast};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
-use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, TryCast, Volatility};
 use datafusion::physical_plan::PhysicalExpr;
-use datafusion::physical_plan::expressions::{CastExpr, Literal};
+use datafusion::physical_plan::expressions::{BinaryExpr, CastExpr, Literal};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -49,9 +50,11 @@ impl Expression {
             Expr::Column(column) => (Expr::Column(column.clone()), column.name),
             other => (other, text.to_owned()),
         };
+        let logical = widened(logical);
         let asked = casts_of_text(&logical, &columns);
         let planned = context().create_physical_expr(logical, &columns).map_err(|e| explain(&e, text, schema, at))?;
         check_casts(&planned, asked, schema, at)?;
+        let planned = overflowing(planned);
         let data_type = planned.data_type(schema.arrow()).map_err(|e| explain(&e, text, schema, at))?;
         let kind = Kind::of(&data_type).ok_or_else(|| {
             Fault::at(at, format!("`{text}` gives {data_type}")).help("a field is bool, int, float, text or time")
@@ -174,6 +177,39 @@ fn check(expression: &Expr, text: &str, at: &str) -> Result<BTreeSet<String>, Fa
     fault.map_or(Ok(fields), Err)
 }
 
+/// The same with numbers of 64 bits wherever it casts to fewer: `int` and `float` mean in an expression what they mean
+/// in a job.
+fn widened(expression: Expr) -> Expr {
+    let wide = |field: &FieldRef| {
+        let kind = field.data_type();
+        let wide = match kind {
+            kind if kind.is_integer() => DataType::Int64,
+            DataType::Float16 | DataType::Float32 => DataType::Float64,
+            kind => kind.clone(),
+        };
+        Arc::new(field.as_ref().clone().with_data_type(wide))
+    };
+    let widened = expression.transform_up(|node| {
+        Ok(Transformed::yes(match node {
+            Expr::Cast(cast) => Expr::Cast(Cast { field: wide(&cast.field), expr: cast.expr }),
+            Expr::TryCast(cast) => Expr::TryCast(TryCast { field: wide(&cast.field), expr: cast.expr }),
+            other => other,
+        }))
+    });
+    widened.expect("the walk itself does not fail").data
+}
+
+/// The same, but a sum, difference or product beyond 64 bits has no value instead of a wrong one.
+fn overflowing(planned: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    let checked = planned.transform_up(|node| {
+        Ok(match node.downcast_ref::<BinaryExpr>() {
+            Some(binary) => Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)) as _),
+            None => Transformed::no(node),
+        })
+    });
+    checked.expect("the walk itself does not fail").data
+}
+
 /// How many times the expression itself asks to read text as something else.
 fn casts_of_text(expression: &Expr, columns: &DFSchema) -> usize {
     let mut casts = 0;
@@ -213,13 +249,20 @@ fn check_casts(planned: &Arc<dyn PhysicalExpr>, asked: usize, schema: &Schema, a
     match (fault, made) {
         (Some(fault), _) => Err(fault),
         (None, Some((field, to))) if of_fields > asked => {
-            let field = field.split('@').next().unwrap_or_default().to_owned();
+            let field = without_numbers(&field);
             Err(Fault::at(at, format!("`{field}` is text and would be read as {to}")).help(format!(
                 "compare it with text ('...'), or write cast({field} as ...) if it holds what reads as {to}"
             )))
         }
         _ => Ok(()),
     }
+}
+
+/// DataFusion's `substr(sensor@4, 3)` as it was written.
+fn without_numbers(planned: &str) -> String {
+    let mut pieces = planned.split('@');
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| text + piece.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 fn volatile(function: &str, text: &str, at: &str) -> Fault {
@@ -301,6 +344,23 @@ mod tests {
     }
 
     #[test]
+    fn int_has_64_bits() {
+        let (schema, batch) = batch();
+        for (text, first) in [
+            ("cast('3000000000' as int) + 0 * a", "[3000000000]"),
+            ("cast(1.5 as float) + 0 * a", "[1.5]"),
+            ("9223372036854775807 + a", "[null]"),
+            ("9223372036854775807 * (a + 2)", "[null]"),
+            ("-9223372036854775807 - (a + 2)", "[null]"),
+        ] {
+            let given = Expression::plan(text, &schema, "").expect(text).evaluate(&batch.slice(0, 1));
+            let mut said = String::from("[");
+            crate::batch::write_json(&mut said, &given.values, 0);
+            assert_eq!((said + "]", given.failed.len()), (first.to_owned(), usize::from(first == "[null]")), "{text}");
+        }
+    }
+
+    #[test]
     fn faults_say_what_would_be_right() {
         let (schema, _) = batch();
         for (text, says) in [
@@ -313,6 +373,7 @@ mod tests {
             ("region > 5", "`region` is text and would be read as int (compare it with text ('...'), or write cast("),
             ("a = 'x'", "the text 'x' is compared with a value of kind int, which it is not"),
             ("event_time > 'noon'", "the text 'noon' is compared with a value of kind time, which it is not"),
+            ("substr(region, 1) = 5", "`substr(region, 1)` is text and would be read as int"),
             ("cast(region as bigint) = 1 or region in (2, 3)", "`region` is text and would be read as int"),
         ] {
             let fault = Expression::condition(text, &schema, "where").expect_err(text).to_string();

@@ -5,7 +5,7 @@ use crate::operator::{Operator, Planned, Planning};
 use crate::origin::Origins;
 use crate::schema::Schema;
 use crate::sink::{Opening, Shards, Sink, Writer};
-use crate::source::{Feed, Source};
+use crate::source::{Feed, Resource, Source};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
@@ -94,7 +94,7 @@ pub trait AnySource: Send + Sync {
     /// See [`Source::plan`].
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema>;
     /// See [`Source::reads`].
-    fn reads(&self, path: &str) -> bool;
+    fn reads(&self) -> Vec<Resource>;
     /// See [`Source::open`].
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure>;
 }
@@ -104,8 +104,8 @@ impl<S: Source> AnySource for S {
         Source::plan(self, faults)
     }
 
-    fn reads(&self, path: &str) -> bool {
-        Source::reads(self, path)
+    fn reads(&self) -> Vec<Resource> {
+        Source::reads(self)
     }
 
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
@@ -136,7 +136,7 @@ pub trait AnySink: Send + Sync {
     /// See [`Sink::plan`].
     fn plan(&self, input: &Schema, faults: &mut Vec<Fault>);
     /// See [`Sink::writes`].
-    fn writes(&self) -> Option<&str>;
+    fn writes(&self) -> Option<Resource>;
     /// See [`Sink::shards`].
     fn shards(&self) -> Shards;
     /// Opens shard `shard.0` of `shard.1`; see [`Sink::open`].
@@ -154,7 +154,7 @@ impl<S: Sink> AnySink for S {
         Sink::plan(self, input, faults);
     }
 
-    fn writes(&self) -> Option<&str> {
+    fn writes(&self) -> Option<Resource> {
         Sink::writes(self)
     }
 

@@ -7,6 +7,7 @@ use crate::batch::Batch;
 use crate::fault::{Failure, Fault};
 use crate::origin::Origins;
 use crate::schema::Schema;
+use crate::source::Resource;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Checks the configuration against the fields it will be given. Every fault is reported.
     fn plan(&self, input: &Schema, faults: &mut Vec<Fault>);
 
-    /// The file that it writes, as it is configured: no other sink may write it, and no source read it.
-    fn writes(&self) -> Option<&str> {
+    /// The file or topic that it writes: no source may read it, and no other sink write the same file.
+    fn writes(&self) -> Option<Resource> {
         None
     }
 

@@ -19,6 +19,21 @@ use std::time::Duration;
 /// Where a partition is to be read next: an offset, a byte, a row number.
 pub type Position = i64;
 
+/// What a source reads or a sink writes, as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A file, by its path. A source's may be a pattern (`*`, `?`, `[a-z]`, `**`); in a sink's {name} stands for the
+    /// sink's name and {part} for a number.
+    File(String),
+    /// A topic, and where its cluster is found.
+    Topic {
+        /// The addresses of some brokers.
+        brokers: Vec<String>,
+        /// The topic's name.
+        topic: String,
+    },
+}
+
 /// The configuration of a kind of source; it is what a job file says under `[source.NAME]`.
 pub trait Source: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// The word in `kind = "..."`.
@@ -28,9 +43,9 @@ pub trait Source: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// file. Every fault is reported, `None` only when there was one.
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema>;
 
-    /// Whether it reads the file of that path.
-    fn reads(&self, _path: &str) -> bool {
-        false
+    /// The files and topics that it reads: no sink of the job may write them.
+    fn reads(&self) -> Vec<Resource> {
+        Vec::new()
     }
 
     /// Connects. `wanted` are those of the offered fields that the job uses: nothing else has to be decoded.
@@ -120,6 +135,10 @@ pub trait Reader: Send {
     fn is_connected(&self) -> bool {
         true
     }
+
+    /// Hears before each read whether those who decode have enough to do: then what is read next waits in memory until
+    /// its turn comes, and should be little.
+    fn hear(&mut self, _enough_to_do: bool) {}
 
     /// Hears that an errand could not be done. The partition has ended, and is not read again.
     fn end(&mut self) {}

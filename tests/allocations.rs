@@ -112,5 +112,5 @@ fn what_a_batch_allocates_does_not_grow_with_its_rows() {
     let functions = "n = 'count()', sum = 'sum(value)', max = 'max(value)', stddev = 'stddev(value)'";
     check("aggregate", &format!("window = '10s'\naggregates = {{ {functions} }}"), 6, 120);
     check("aggregate", &format!("window = {{ size = '60s', slide = '5s' }}\naggregates = {{ {functions} }}"), 6, 120);
-    check("zscore", "field = 'value'\nthreshold = 100", 16, 24);
+    check("zscore", "field = 'value'\nthreshold = 100", 80, 90);
 }

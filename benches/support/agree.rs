@@ -7,8 +7,8 @@
 use arrow::array::Array;
 use eagre::formats::csv::CsvDecoder;
 use eagre::formats::json::JsonDecoder;
-use eagre::formats::{Decoder, FIELD_KINDS, Frames, Layout, Messages, Rows, TimeFrom, Wanted, Written};
-use eagre::schema::{Field, Schema};
+use eagre::formats::{Decoder, FIELD_KINDS, Frames, Layout, Messages, Rows, TimeFrom, TimeUnit, Wanted, Written};
+use eagre::schema::{Field, Kind, Schema};
 
 /// Frames for one pair of decoders, before there is another pair, and other shapes.
 const FRAMES: u64 = 500;
@@ -24,10 +24,10 @@ pub fn json(seed: u64, runs: u64) {
     while done < runs {
         let wanted = random.wanted();
         let (mut learns, mut general) = (JsonDecoder::new(&wanted), JsonDecoder::general(&wanted));
-        let shapes: Vec<Shape> = (0..random.below(5) + 1).map(|_| random.shape()).collect();
+        let shapes: Vec<Shape> = (0..random.below(5) + 1).map(|_| random.shape(&wanted)).collect();
         for _ in 0..FRAMES.min(runs - done) {
             let records: Vec<Vec<u8>> = (0..random.below(6) + 1).map(|_| random.json_record(&shapes)).collect();
-            let layout = if wanted.event_time == TimeFrom::Envelope { 3 } else { 1 };
+            let layout = if wanted.event_time == TimeFrom::Envelope { 3 } else { 2 };
             let frames = if random.below(layout) == 0 { random.lines(records) } else { random.messages(records) };
             agree(&frames, learns.decode(&frames), general.decode(&frames));
         }
@@ -48,14 +48,14 @@ pub fn csv(seed: u64, runs: u64) {
         let delimiter = random.pick(b",;\t");
         let (mut quick, mut general) = (CsvDecoder::new(&wanted, delimiter), CsvDecoder::general(&wanted, delimiter));
         let mut names: Vec<&str> = NAMES.iter().copied().filter(|_| random.below(8) > 0).collect();
-        if random.below(20) == 0 {
+        if random.below(4) == 0 {
             names.push(random.pick(&NAMES));
         }
         for _ in 0..FRAMES.min(runs - done) {
             let mut bytes = names.join(char::from(delimiter).to_string().as_str()).into_bytes();
             bytes.push(b'\n');
             for _ in 0..random.below(6) + 1 {
-                let mut record = random.csv_record(names.len(), delimiter);
+                let mut record = random.csv_record(&names, &wanted, delimiter);
                 random.mutate(&mut record);
                 bytes.extend(record);
                 bytes.extend_from_slice(random.pick(&[b"\n".as_slice(), b"\n", b"\r\n", b"\n\n", b""]));
@@ -77,8 +77,13 @@ fn agree(frames: &Frames, one: Rows, other: Rows) {
     }
 }
 
-const NAMES: [&str; 9] = ["ts", "sensor", "value", "on", "count", "note", "é", "at", "meta"];
-const NUMBERS: [&str; 28] = [
+/// Two are alike for longer than what a shape compares at once.
+const NAMES: [&str; 11] =
+    ["ts", "sensor", "value", "on", "count", "note", "é", "at", "meta", "temperature_inside_1", "temperature_inside_2"];
+const NUMBERS: [&str; 31] = [
+    "007",
+    "-01.5",
+    "-0",
     "0",
     "-0",
     "-0.0",
@@ -108,7 +113,7 @@ const NUMBERS: [&str; 28] = [
     "1.7976931348623157e308",
     "0.000000000000000000000001",
 ];
-const TEXTS: [&str; 20] = [
+const TEXTS: [&str; 21] = [
     "",
     "a",
     "sensor-00670",
@@ -122,6 +127,7 @@ const TEXTS: [&str; 20] = [
     "\\ud800",
     "\\udc00x",
     "\\u12",
+    "\\u12g4",
     "\\x",
     "2026-01-31T12:00:00Z",
     "2026-01-31T12:00:00.123456+01:00",
@@ -129,6 +135,13 @@ const TEXTS: [&str; 20] = [
     "2026-02-30T00:00:00Z",
     "exactly8",
     "exactly sixteen!",
+];
+const TIMES: [&str; 5] = [
+    "2026-01-31T12:00:00Z",
+    "2026-01-31T12:00:00.123456+01:00",
+    "2026-01-31 12:00:00",
+    "2024-02-29T23:59:59.999999999-23:59",
+    "1969-12-31T23:59:59.5Z",
 ];
 const VALUES: [&str; 14] = [
     "true",
@@ -211,22 +224,46 @@ impl Random {
         let here: Vec<usize> = (0..NAMES.len()).filter(|_| self.below(3) > 0).collect();
         let event_time = match self.below(4) {
             0 => TimeFrom::Envelope,
-            _ if usual[0].kind == eagre::schema::Kind::Time => TimeFrom::Field("ts".to_owned(), usual[0]),
+            _ if usual[0].kind == Kind::Time => TimeFrom::Field("ts".to_owned(), usual[0]),
             _ => TimeFrom::Envelope,
         };
         let schema = Schema::new(here.iter().map(|i| Field::new(NAMES[*i], usual[*i].kind)));
         Wanted { schema, written: here.iter().map(|i| usual[*i]).collect(), event_time }
     }
 
-    fn shape(&mut self) -> Shape {
-        let mut fields: Vec<(String, u64)> = NAMES.iter().map(|name| ((*name).to_owned(), self.below(5))).collect();
-        fields[0].1 = self.pick(&[0, 0, 0, 1]);
+    /// The kind of value that fits a field, mostly: where records were rejected as a rule, no shape would be learned.
+    fn kind(&mut self, wanted: &Wanted, name: &str) -> u64 {
+        let event_time = match &wanted.event_time {
+            TimeFrom::Field(field, written) if field == name => Some(*written),
+            _ => None,
+        };
+        let written = wanted.schema.index_of(name).map(|field| wanted.written[field]).or(event_time);
+        match written.filter(|_| self.below(40) > 0) {
+            Some(Written { kind: Kind::Bool, .. }) => 3,
+            Some(Written { kind: Kind::Int, .. }) => 0,
+            Some(Written { kind: Kind::Float, .. }) => self.pick(&[2, 2, 0]),
+            Some(Written { kind: Kind::Text, .. }) => 1,
+            Some(Written { kind: Kind::Time, unit: TimeUnit::Text }) => 5,
+            Some(Written { kind: Kind::Time, .. }) => 6,
+            None => self.below(7),
+        }
+    }
+
+    /// A name, seldom with an escape.
+    fn spelled(&mut self, name: &str) -> String {
+        let first = name.chars().next().map_or(0, u32::from);
+        if self.below(40) > 0 { name.to_owned() } else { name.replacen(|_| true, &format!("\\u{first:04x}"), 1) }
+    }
+
+    fn shape(&mut self, wanted: &Wanted) -> Shape {
+        let mut fields: Vec<(String, u64)> =
+            NAMES.iter().map(|name| (self.spelled(name), self.kind(wanted, name))).collect();
         fields.retain(|_| self.below(6) > 0);
         let (one, other) = (self.below(9) as usize, self.below(9) as usize);
         if one.max(other) < fields.len() {
             fields.swap(one, other);
         }
-        let comma = self.pick(&[", ", ",", " ,\t"]);
+        let comma = self.pick(&[", ", ",", " ,\t", ",\n"]);
         let colon = self.pick(&[": ", ":", " : ", ":                     "]);
         Shape { fields, comma, colon, end: self.pick(&["}", "}", "} ", " }"]) }
     }
@@ -247,12 +284,15 @@ impl Random {
         record
     }
 
-    /// Mostly of its kind: 0 whole number, 1 text, 2 decimal, 3 truth, 4 anything.
+    /// Mostly of its kind: 0 whole number, 1 text, 2 decimal, 3 truth, 4 anything, 5 time, 6 time as a number.
     fn json_value(&mut self, kind: u64) -> String {
-        match (kind, self.below(30)) {
+        match (kind, self.below(90)) {
             (_, 0) => self.pick(&VALUES).to_owned(),
-            (_, 1) | (0, 2..=4) | (2, 2..=9) => self.pick(&NUMBERS).to_owned(),
+            (_, 1) | (0, 2..=4) | (2, 2..=19) => self.pick(&NUMBERS).to_owned(),
             (_, 2) | (1, _) => format!("\"{}\"", self.text()),
+            (_, 3) => "null".to_owned(),
+            (5, _) => format!("\"{}\"", self.pick(&TIMES)),
+            (6, _) => (self.next() >> (31 + self.below(33))).to_string(),
             (0, _) => (self.next() >> self.below(60)).to_string(),
             (2, _) => self.decimal(),
             (3, _) => self.pick(&["true", "false", "null"]).to_owned(),
@@ -273,13 +313,23 @@ impl Random {
         }
     }
 
-    fn csv_record(&mut self, cells: usize, delimiter: u8) -> Vec<u8> {
+    fn csv_record(&mut self, names: &[&str], wanted: &Wanted, delimiter: u8) -> Vec<u8> {
         let mut record = Vec::new();
-        for i in 0..cells + usize::from(self.below(50) == 0) {
+        for i in 0..names.len() + usize::from(self.below(50) == 0) {
             if i > 0 {
                 record.push(delimiter);
             }
-            let cell = match self.below(9) {
+            let kind = names.get(i).map(|name| self.kind(wanted, name));
+            let cell = match self.below(90) {
+                9..20 => self.pick(&NUMBERS).to_owned(),
+                20.. => match kind {
+                    Some(1) => self.text(),
+                    Some(2) => self.decimal(),
+                    Some(3) => self.pick(&["true", "false", "True", ""]).to_owned(),
+                    Some(5) => self.pick(&TIMES).to_owned(),
+                    Some(6) => (self.next() >> (31 + self.below(33))).to_string(),
+                    _ => (self.next() >> self.below(60)).to_string(),
+                },
                 0 => String::new(),
                 1 => self.text(),
                 2 => format!("\"{}\"", self.text().replace('"', "\"\"")),

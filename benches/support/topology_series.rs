@@ -85,7 +85,7 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
     let summary = pieces(rest, clock, |value| {
         window.evict(&mut statistics);
         window.push(value, &mut statistics);
-        black_box(statistics.summary(window.longest()));
+        black_box(statistics.summary(|| window.longest()));
     });
     let mut times = vec![f64::INFINITY; rest.len()];
     for _ in 0..PASSES {
@@ -94,7 +94,7 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
             let start = clock();
             window.evict(&mut statistics);
             window.push(*value, &mut statistics);
-            black_box(statistics.summary(window.longest()));
+            black_box(statistics.summary(|| window.longest()));
             *time = time.min((clock() - start).as_secs_f64() * 1e6);
         }
     }

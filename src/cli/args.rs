@@ -80,10 +80,12 @@ pub struct RunArguments {
     /// How progress and the summary are shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: StatusFormat,
-    /// Whether to draw the live table of steps on standard error.
+    /// Whether to draw the live table of steps on standard error: `lag` is how far a watermark is behind the newest,
+    /// `queue` what waits, `busy` the part of the time, by the clock, that each worker is at the step.
     #[arg(long, value_enum, default_value = "auto")]
     pub live: When,
-    /// Say every five seconds which partition holds the oldest open window, and since when.
+    /// Say every five seconds which partition holds the oldest open window, and since when (with --format json every
+    /// object does).
     #[arg(long)]
     pub doctor: bool,
 }
@@ -118,7 +120,7 @@ pub enum GraphFormat {
 pub enum StatusFormat {
     /// For people.
     Text,
-    /// For programs: a JSON object a line on standard error.
+    /// For programs: a JSON object a line on standard error, its `kind` status, stopping, summary or error.
     Json,
 }
 
@@ -127,7 +129,7 @@ pub enum StatusFormat {
 pub enum When {
     /// On a terminal, unless a sink writes to standard output or --doctor does its reports.
     Auto,
-    /// Always.
+    /// Also beside a sink that writes there; standard error has to be a terminal.
     Always,
     /// Never.
     Never,

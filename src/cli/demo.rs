@@ -2,7 +2,7 @@
 //! and held against the truth, which the engine did not see.
 
 use super::args::DemoArguments;
-use super::{FAILED, WRONG, show};
+use super::{FAILED, print, put, show, wrong};
 use crate::batch::Batch;
 use crate::engine;
 use crate::fault::{Failure, Fault};
@@ -31,23 +31,19 @@ pub fn demo(arguments: &DemoArguments, registry: Registry) -> ExitCode {
         .set(format!("source.sensors.count={}", arguments.records));
     let plan = match job::plan(JOB, "demo.toml", &overrides, &registry) {
         Ok(plan) => plan,
-        Err(faulty) => {
-            eprintln!("{}", faulty.render(false));
-            return ExitCode::from(WRONG);
-        }
+        Err(faulty) => return wrong(&faulty.render(false)),
     };
-    println!(
-        "{} readings of 20 sensors, some of them faulty. What stood out, and against what:\n",
-        show::grouped(arguments.records)
-    );
+    let readings = show::grouped(arguments.records);
+    let told =
+        put(&format!("{readings} readings of 20 sensors, some of them faulty. What stood out, and against what:\n\n"));
+    if let Err(code) = told {
+        return code;
+    }
     let workers = usize::from(arguments.workers);
     match engine::start(plan, workers).and_then(|mut job| job.wait()) {
-        Ok(status) => {
-            tell(&status, workers);
-            ExitCode::SUCCESS
-        }
+        Ok(status) => print(&tale(&status, workers)),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            say!("error: {failure}");
             ExitCode::from(FAILED)
         }
     }
@@ -153,25 +149,30 @@ impl Found {
     }
 }
 
-fn tell(status: &engine::Status, workers: usize) {
+fn tale(status: &engine::Status, workers: usize) -> String {
     let mut found = std::mem::take(&mut *FOUND.lock().expect("nobody panics while telling"));
     found.sort_by(|a, b| {
         b.number("z").abs().total_cmp(&a.number("z").abs()).then_with(|| (a.time, &a.sensor).cmp(&(b.time, &b.sensor)))
     });
-    for alert in found.iter().take(TOLD) {
-        println!("  {}", alert.sentence());
-    }
+    let mut tale: Vec<String> = found.iter().take(TOLD).map(|alert| format!("  {}", alert.sentence())).collect();
     if found.len() > TOLD {
-        println!("  and {} less striking", show::count(found.len() - TOLD, "alert"));
+        tale.push(format!("  and {} less striking", show::count(found.len() - TOLD, "alert")));
     }
     let right = found.iter().filter(|alert| !alert.is("normal")).count();
     let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
     let took = show::duration(status.elapsed);
     let rate = show::short(read as f64 / status.elapsed.as_secs_f64());
     let faulty = show::count(FAULTY.load(Ordering::Relaxed) as usize, "reading");
-    let alerts = show::count(found.len(), "alert");
-    println!("\n{right} of {alerts} point at one of the {faulty} that the generator had made faulty.");
+    let (right, alerts) = (show::grouped(right as u64), show::count(found.len(), "alert"));
+    tale.push(if found.is_empty() {
+        format!("Nothing; {faulty} had been made faulty by the generator.")
+    } else {
+        format!("\n{right} of {alerts} point at one of the {faulty} that the generator had made faulty.")
+    });
     let (readings, workers) = (show::count(read as usize, "reading"), show::count(workers, "worker"));
-    println!("{readings} in {took} on {workers}, {rate}/s. On any number of workers: the same alerts, to the bit.");
-    println!("\nNext: eagre run dataflows/quickstart.toml");
+    tale.push(format!(
+        "{readings} in {took} on {workers}, {rate}/s. On any number of workers: the same alerts, to the bit."
+    ));
+    tale.push("\nNext: eagre run dataflows/quickstart.toml\n".into());
+    tale.join("\n")
 }

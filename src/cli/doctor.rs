@@ -3,7 +3,7 @@
 use super::show;
 use crate::engine::{Standing, Status};
 use crate::job::Plan;
-use crate::time::BEFORE_ALL;
+use crate::time::{AFTER_ALL, BEFORE_ALL};
 
 /// The partition that holds everything back, of those that have not ended.
 pub fn slowest(status: &Status) -> Option<&Standing> {
@@ -13,7 +13,11 @@ pub fn slowest(status: &Status) -> Option<&Standing> {
 
 /// One sentence about it.
 pub fn sentence(status: &Status) -> String {
-    let Some(slowest) = slowest(status) else { return "every partition has ended; all windows have fired".into() };
+    let Some(slowest) = slowest(status) else {
+        let open = status.steps.iter().any(|step| step.watermark != AFTER_ALL);
+        let windows = if open { "windows may still be open" } else { "all windows have fired" };
+        return format!("every partition has ended; {windows}");
+    };
     let since = show::duration(slowest.advanced.elapsed());
     let idle = if slowest.idle { " (silent, so nobody waits for it)" } else { "" };
     if slowest.watermark == BEFORE_ALL {
@@ -47,7 +51,7 @@ pub fn report(plan: &Plan, status: &Status) -> String {
     if standings.len() > 8 {
         text.push_str(&format!("  and {} more\n", standings.len() - 8));
     }
-    text
+    text.trim_end().to_owned()
 }
 
 fn advice(standing: &Standing, idle_after: Option<String>) -> String {
@@ -56,5 +60,38 @@ fn advice(standing: &Standing, idle_after: Option<String>) -> String {
         (_, true, _) => ", silent: nobody waits for it".into(),
         (_, _, None) => ", idle_after = \"never\": it is waited for".into(),
         (_, _, Some(after)) => format!(", waited for until it has been silent for {after}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Spent;
+    use crate::engine::metrics::read_step;
+    use crate::time::EventTime;
+    use std::time::Duration;
+
+    #[test]
+    fn windows_have_fired_only_where_every_step_has_seen_the_end() {
+        let check = |watermarks: &[EventTime], told: &str| {
+            let step = |watermark: &EventTime| {
+                let mut counts = read_step(&[]);
+                counts.watermark = *watermark;
+                counts
+            };
+            let status = Status {
+                stopped: false,
+                elapsed: Duration::ZERO,
+                sources: Vec::new(),
+                steps: watermarks.iter().map(step).collect(),
+                sinks: Vec::new(),
+                partitions: Vec::new(),
+                spent: Spent::default(),
+            };
+            assert_eq!(sentence(&status), format!("every partition has ended; {told}"));
+        };
+        check(&[AFTER_ALL, AFTER_ALL], "all windows have fired");
+        check(&[AFTER_ALL, 573_000_000], "windows may still be open");
+        check(&[BEFORE_ALL], "windows may still be open");
     }
 }

@@ -9,24 +9,30 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, LineGauge, Paragraph, Row, Table};
+use ratatui::widgets::{LineGauge, Paragraph, Row, Table};
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use std::io::{Stderr, stderr};
 use std::time::Duration;
 
-const WIDTHS: [Constraint; 10] = [
-    Constraint::Length(18),
-    Constraint::Length(11),
-    Constraint::Length(9),
-    Constraint::Length(9),
-    Constraint::Length(19),
-    Constraint::Length(8),
-    Constraint::Length(6),
-    Constraint::Length(7),
-    Constraint::Length(7),
-    Constraint::Length(8),
+/// The heads of the columns, and how wide each is at least: numbers that grow shall not move the others.
+const HEADS: [(&str, usize); COLUMNS] = [
+    ("step", 8),
+    ("kind", 4),
+    ("in/s", 5),
+    ("out/s", 5),
+    ("watermark", 9),
+    ("lag", 8),
+    ("busy", 5),
+    ("queue", 5),
+    ("late", 5),
+    ("rejected", 8),
 ];
-const HEADS: [&str; 10] = ["step", "kind", "in/s", "out/s", "watermark", "lag", "busy", "queue", "late", "rejected"];
+const COLUMNS: usize = 10;
+const WATERMARK: usize = 4;
+/// What is left out where there is no room, first to last; of the watermark the date first.
+const LEFT_OUT: [usize; COLUMNS] = [1, WATERMARK, 3, WATERMARK, 5, 7, 8, 9, 2, 6];
+/// A longer name is cut.
+const NAME_MAX: usize = 18;
 
 /// A table on the terminal that is drawn again and again.
 pub struct Live {
@@ -142,22 +148,65 @@ fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status) {
         Layout::vertical([Constraint::Length(parts.len() as u16 + 1), Constraint::Length(1), Constraint::Length(1)])
             .areas(frame.area());
     let trouble = parts.iter().find_map(|p| p.trouble.as_ref().map(|t| format!("{}: {t}", p.name)));
-    let header = Row::new(HEADS).style(Style::new().add_modifier(Modifier::DIM));
     let newest = status.partitions.iter().map(|(_, s)| s.watermark).filter(|w| *w != AFTER_ALL).max();
-    frame.render_widget(
-        Table::new(parts.iter().map(|part| row(part, newest)), WIDTHS).header(header).column_spacing(1),
-        table,
-    );
+    let rows = parts.iter().map(|part| cells(part, newest)).collect();
+    frame.render_widget(fit(rows, usize::from(table.width)), table);
     paint_progress(frame, progress, status);
     let line = match trouble {
-        Some(trouble) => Line::from(trouble).fg(Color::Yellow),
-        None => Line::from(doctor::sentence(status)).dim(),
+        Some(trouble) => Line::from(cut(trouble, footer.width)).fg(Color::Yellow),
+        None => Line::from(cut(doctor::sentence(status), footer.width)).dim(),
     };
     frame.render_widget(Paragraph::new(line), footer);
 }
 
-fn row(part: &Part, newest: Option<EventTime>) -> Row<'static> {
-    let number = |n: Option<f64>| n.map_or(String::new(), show::short);
+/// A table of those columns that find room, each as wide as what is in it: no number is cut.
+fn fit(mut rows: Vec<[Span<'static>; COLUMNS]>, room: usize) -> Table<'static> {
+    let width = |rows: &[[Span<'_>; COLUMNS]], column: usize| {
+        let (head, least) = HEADS[column];
+        rows.iter().map(|row| row[column].width()).chain([head.len(), least]).max().unwrap_or(least)
+    };
+    let mut widths: [usize; COLUMNS] = std::array::from_fn(|column| width(&rows, column));
+    let mut shown: Vec<usize> = (0..COLUMNS).collect();
+    let mut dated = true;
+    for column in LEFT_OUT {
+        if shown.iter().map(|column| widths[*column] + 1).sum::<usize>() <= room + 1 {
+            break;
+        }
+        if column == WATERMARK && std::mem::take(&mut dated) {
+            rows.iter_mut().for_each(|row| undate(&mut row[WATERMARK]));
+            widths[WATERMARK] = width(&rows, WATERMARK);
+        } else {
+            shown.retain(|other| *other != column);
+        }
+    }
+    let header = Row::new(shown.iter().map(|column| HEADS[*column].0)).style(Style::new().add_modifier(Modifier::DIM));
+    let lengths: Vec<Constraint> = shown.iter().map(|column| Constraint::Length(widths[*column] as u16)).collect();
+    let rows =
+        rows.into_iter().map(|row| Row::new(shown.iter().map(|column| row[*column].clone()).collect::<Vec<_>>()));
+    Table::new(rows.collect::<Vec<_>>(), lengths).header(header).column_spacing(1)
+}
+
+/// A sentence as far as there is room, in whole words.
+fn cut(text: String, room: u16) -> String {
+    let fits = |words: &str| words.chars().count() <= usize::from(room);
+    if fits(&text) {
+        return text;
+    }
+    let ends = text.rmatch_indices(' ').map(|(at, _)| format!("{} …", &text[..at]));
+    ends.into_iter().find(|words| fits(words)).unwrap_or_default()
+}
+
+/// Takes the date off a time.
+fn undate(cell: &mut Span<'static>) {
+    if let Some((date, clock)) = cell.content.split_once(' ')
+        && date.starts_with(|c: char| c.is_ascii_digit())
+    {
+        cell.content = clock.to_owned().into();
+    }
+}
+
+fn cells(part: &Part, newest: Option<EventTime>) -> [Span<'static>; COLUMNS] {
+    let number = |n: Option<f64>| Span::raw(n.map_or(String::new(), show::short));
     let many = |n: u64| if n == 0 { Span::raw("·").dim() } else { Span::raw(show::short(n as f64)).fg(Color::Yellow) };
     let busy = Span::raw(format!("{:.0} %", part.busy * 100.0));
     let busy = if part.busy > 0.9 { busy.fg(Color::Red) } else { busy };
@@ -167,18 +216,22 @@ fn row(part: &Part, newest: Option<EventTime>) -> Row<'static> {
         }
         _ => String::new(),
     };
-    Row::new([
-        Cell::from(Span::raw(part.name.clone()).bold()),
-        Cell::from(Span::raw(part.kind.clone()).dim()),
-        Cell::from(number(part.rates[0])),
-        Cell::from(number(part.rates[1])),
-        Cell::from(part.watermark.map_or(String::new(), show::watermark)),
-        Cell::from(lag),
-        Cell::from(busy),
-        Cell::from(show::short(part.queue as f64)),
-        Cell::from(many(part.late)),
-        Cell::from(many(part.rejected)),
-    ])
+    let name = match part.name.char_indices().nth(NAME_MAX - 1) {
+        Some((at, last)) if at + last.len_utf8() < part.name.len() => format!("{}…", &part.name[..at]),
+        _ => part.name.clone(),
+    };
+    [
+        Span::raw(name).bold(),
+        Span::raw(part.kind.clone()).dim(),
+        number(part.rates[0]),
+        number(part.rates[1]),
+        Span::raw(part.watermark.map_or(String::new(), show::watermark)),
+        Span::raw(lag),
+        busy,
+        Span::raw(show::short(part.queue as f64)),
+        many(part.late),
+        many(part.rejected),
+    ]
 }
 
 /// A bar where all input is bounded, else the time that the job has run.
@@ -197,5 +250,54 @@ fn paint_progress(frame: &mut Frame<'_>, area: Rect, status: &Status) {
             );
         }
         _ => frame.render_widget(Paragraph::new(Line::from(format!("running for {elapsed}")).dim()), area),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::buffer::Buffer;
+    use ratatui::widgets::Widget;
+
+    /// The table as it is drawn in so many places.
+    fn drawn(room: u16) -> Vec<String> {
+        let part = Part {
+            name: "a-step-with-quite-a-long-name".into(),
+            kind: "aggregate".into(),
+            rates: [Some(20_000.0), Some(1_800.0)],
+            watermark: Some(1_767_229_557_123_000),
+            busy: 0.04,
+            queue: 110,
+            late: 12_345,
+            rejected: 7,
+            trouble: None,
+        };
+        let area = Rect::new(0, 0, room, 2);
+        let mut buffer = Buffer::empty(area);
+        let newest = part.watermark.map(|at| at + 5_025_000_000);
+        fit(vec![cells(&part, newest)], usize::from(room)).render(area, &mut buffer);
+        let line = |y| (0..room).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        (0..2).map(|y| line(y).trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn columns_that_find_no_room_are_left_out_whole() {
+        let check = |room: u16, head: &str, row: &str| {
+            let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let (found, expected) = (drawn(room), [head, row]);
+            assert!(found.iter().zip(expected).all(|(line, right)| words(line) == words(right)), "{room}: {found:?}");
+        };
+        let name = "a-step-with-quite…";
+        check(
+            120,
+            "step kind in/s out/s watermark lag busy queue late rejected",
+            &format!("{name} aggregate 20.0k 1.80k 2026-01-01 01:05:57 1 h 23 min 4 % 110 12.3k 7"),
+        );
+        let (head, row) = ("watermark lag busy queue late rejected", "01:05:57 1 h 23 min 4 % 110 12.3k 7");
+        check(80, &format!("step in/s out/s {head}"), &format!("{name} 20.0k 1.80k {row}"));
+        check(60, "step in/s busy queue late rejected", &format!("{name} 20.0k 4 % 110 12.3k 7"));
+        check(30, "step in/s busy", &format!("{name} 20.0k 4 %"));
+        check(20, "step", name);
+        assert_eq!(["a b", "a bc", "abcd"].map(|text| cut(text.into(), 3)), ["a b", "a …", ""]);
     }
 }

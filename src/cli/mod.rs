@@ -2,9 +2,19 @@
 //!
 //! Exit codes: 0, all is well; 1, the job ran and failed; 2, the job or the arguments are wrong.
 
+/// Says a line on standard error. That nobody can hear it is no reason to end.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let line = format!($($text)*) + "\n";
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }};
+}
+
 mod args;
 mod demo;
 mod doctor;
+mod json;
 mod live;
 mod run;
 mod show;
@@ -53,33 +63,36 @@ fn end_with_a_worker() {
     }));
 }
 
-/// Reads and plans the job that the arguments name; what is wrong is said on standard error.
-fn plan(arguments: &JobArguments, registry: &Registry) -> Result<job::Plan, ExitCode> {
+/// Reads and plans the job that the arguments name; or says what is wrong.
+fn plan(arguments: &JobArguments, registry: &Registry) -> Result<job::Plan, String> {
     let file = arguments.job.display().to_string();
-    let text = std::fs::read_to_string(&arguments.job).map_err(|error| {
-        eprintln!("error: {file} cannot be read: {error}");
-        if error.kind() == std::io::ErrorKind::NotFound {
-            eprintln!("  help: jobs that ship with eagre are in dataflows/; `eagre demo` needs no file");
-        }
-        ExitCode::from(WRONG)
+    let text = std::fs::read_to_string(&arguments.job).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!(
+            "error: {file} cannot be read: {error}\n  \
+            help: jobs that ship with eagre are in dataflows/; `eagre demo` needs no file"
+        ),
+        _ => format!("error: {file} cannot be read: {error}"),
     })?;
     let overrides = arguments.set.iter().fold(Overrides::from_environment(), |overrides, set| overrides.set(set));
-    job::plan(&text, &file, &overrides, registry).map_err(|faulty| {
-        eprintln!("{}", faulty.render(std::io::stderr().is_terminal() && colour()));
-        ExitCode::from(WRONG)
-    })
+    job::plan(&text, &file, &overrides, registry)
+        .map_err(|faulty| faulty.render(std::io::stderr().is_terminal() && colour()))
+}
+
+fn wrong(what: &str) -> ExitCode {
+    say!("{what}");
+    ExitCode::from(WRONG)
 }
 
 fn check(arguments: &JobArguments, registry: &Registry) -> ExitCode {
     match plan(arguments, registry) {
-        Err(code) => code,
+        Err(what) => wrong(&what),
         Ok(plan) => print(&format!("{} is well: {}\n", arguments.job.display(), show::plan(&plan))),
     }
 }
 
 fn graph(arguments: &JobArguments, format: GraphFormat, fields: bool, registry: &Registry) -> ExitCode {
     match plan(arguments, registry) {
-        Err(code) => code,
+        Err(what) => wrong(&what),
         Ok(plan) => print(&match format {
             GraphFormat::Text => job::graph::text(&plan, fields),
             GraphFormat::Mermaid => job::graph::mermaid(&plan, fields),
@@ -96,26 +109,34 @@ fn manual(file: Option<&std::path::Path>, check: bool, registry: &Registry) -> E
         if there == text {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {0} is not what the parts say; run `eagre manual {0}`", file.display());
+        say!("error: {0} is not what the parts say; run `eagre manual {0}`", file.display());
         return ExitCode::from(FAILED);
     }
     match std::fs::write(file, text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {} cannot be written: {error}", file.display());
+            say!("error: {} cannot be written: {error}", file.display());
             ExitCode::from(FAILED)
         }
     }
 }
 
-/// Prints to standard output; a reader that went away is not an error.
+/// Prints to standard output, and ends the program.
 fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("error: standard output: {error}");
-            ExitCode::from(FAILED)
+    put(text).err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Prints to standard output. When it cannot, the program is to end with that code: a reader that went away has what
+/// they wanted, which is not an error.
+fn put(text: &str) -> Result<(), ExitCode> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(ExitCode::SUCCESS),
+        Err(error) => {
+            say!("error: standard output: {error}");
+            Err(ExitCode::from(FAILED))
         }
-        _ => ExitCode::SUCCESS,
     }
 }
 

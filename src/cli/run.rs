@@ -2,13 +2,13 @@
 
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
-use super::{FAILED, WRONG, doctor, plan, show};
+use super::{FAILED, WRONG, doctor, json, plan, show, wrong};
 use crate::engine::{self, Job, Spent, Standing, Status, wall};
+use crate::fault::Failure;
 use crate::job::Plan;
 use crate::registry::Registry;
 use crate::sinks::stdout;
-use crate::time::EventTime;
-use serde_json::json;
+use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -23,46 +23,48 @@ const DOCTOR_EVERY: Duration = Duration::from_secs(5);
 pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
     let plan = match plan(&arguments.job, registry) {
         Ok(plan) => plan,
-        Err(code) => return code,
+        Err(what) if arguments.format == StatusFormat::Text => return wrong(&what),
+        Err(what) => {
+            say!("{}", json::error(&what, None));
+            return ExitCode::from(WRONG);
+        }
     };
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
     let workers = arguments.workers.map(usize::from).or(plan.workers).unwrap_or_else(cores);
     let live = !arguments.doctor && draws(arguments.live, &plan);
     let mut job = match engine::start(plan, workers) {
         Ok(job) => job,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            return ExitCode::from(FAILED);
-        }
+        Err(failure) => return failed(&failure, arguments.format),
     };
-    if let Err(error) = stop_on_signal(&job) {
-        eprintln!("error: signals cannot be heard: {error}");
+    if let Err(error) = stop_on_signal(&job, arguments.format) {
+        say!("error: signals cannot be heard: {error}");
         return ExitCode::from(WRONG);
     }
     watch(&job, arguments, live.then(Live::new));
     match job.wait() {
         Ok(status) => {
             match arguments.format {
-                StatusFormat::Json => eprintln!("{}", as_json(job.plan(), &status)),
+                StatusFormat::Json => say!("{}", json::status("summary", job.plan(), &status)),
                 StatusFormat::Text => summary(job.plan(), &status, workers),
             }
             ExitCode::SUCCESS
         }
         // `eagre run … | head`: who asked has what they wanted.
         Err(failure) if stdout::is_closed(&failure) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if arguments.format == StatusFormat::Json {
-                eprintln!("{}", json!({ "error": failure.message, "help": failure.help }));
-            } else {
-                eprintln!("error: {failure}");
-            }
-            ExitCode::from(FAILED)
-        }
+        Err(failure) => failed(&failure, arguments.format),
     }
 }
 
+fn failed(failure: &Failure, format: StatusFormat) -> ExitCode {
+    match format {
+        StatusFormat::Json => say!("{}", json::error(&failure.message, failure.help.as_deref())),
+        StatusFormat::Text => say!("error: {failure}"),
+    }
+    ExitCode::from(FAILED)
+}
+
 /// The first Ctrl-C stops reading and lets the job finish; the second ends the process.
-fn stop_on_signal(job: &Job) -> Result<(), ctrlc::Error> {
+fn stop_on_signal(job: &Job, format: StatusFormat) -> Result<(), ctrlc::Error> {
     let stop = job.stopper();
     let asked = AtomicBool::new(false);
     ctrlc::set_handler(move || {
@@ -70,7 +72,10 @@ fn stop_on_signal(job: &Job) -> Result<(), ctrlc::Error> {
             #[allow(clippy::disallowed_methods, reason = "the second Ctrl-C means now")]
             std::process::exit(130);
         }
-        eprintln!("\nstopping: what was read is worked off (Ctrl-C again ends at once)");
+        match format {
+            StatusFormat::Json => say!("{}", json::stopping()),
+            StatusFormat::Text => say!("\nstopping: what was read is worked off (Ctrl-C again ends at once)"),
+        }
         stop();
     })
 }
@@ -79,9 +84,8 @@ fn stop_on_signal(job: &Job) -> Result<(), ctrlc::Error> {
 fn draws(when: When, plan: &Plan) -> bool {
     let prints = plan.sinks.iter().any(|sink| sink.kind == "stdout");
     match when {
-        When::Always => true,
         When::Never => false,
-        When::Auto => std::io::stderr().is_terminal() && !prints,
+        When::Always | When::Auto => std::io::stderr().is_terminal() && (when == When::Always || !prints),
     }
 }
 
@@ -96,12 +100,13 @@ fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
         due
     };
     while !job.ends_within(LOOK_EVERY) {
-        if arguments.doctor && due(&mut told, DOCTOR_EVERY) {
-            eprint!("{}", doctor::report(job.plan(), &job.status()));
+        let advises = arguments.doctor && arguments.format == StatusFormat::Text;
+        if advises && due(&mut told, DOCTOR_EVERY) {
+            say!("{}", doctor::report(job.plan(), &job.status()));
         }
         match (&mut live, arguments.format) {
             (_, StatusFormat::Json) if due(&mut drawn, Duration::from_secs(1)) => {
-                eprintln!("{}", as_json(job.plan(), &job.status()))
+                say!("{}", json::status("status", job.plan(), &job.status()))
             }
             (Some(live), StatusFormat::Text) if due(&mut drawn, DRAW_EVERY) => live.draw(job.plan(), &job.status()),
             (None, StatusFormat::Text) if due(&mut drawn, DRAW_EVERY) => troubles.tell(job.plan(), &job.status()),
@@ -126,45 +131,14 @@ impl Troubles {
             let who = format!("{part} `{name}`");
             match trouble {
                 Some(trouble) if self.0.get(&who) != Some(trouble) => {
-                    eprintln!("{who}: {trouble}");
+                    say!("{who}: {trouble}");
                     self.0.insert(who, trouble.clone());
                 }
-                None if self.0.remove(&who).is_some() => eprintln!("{who}: well again"),
+                None if self.0.remove(&who).is_some() => say!("{who}: well again"),
                 _ => {}
             }
         }
     }
-}
-
-/// Everything that is counted, as one JSON object.
-fn as_json(plan: &Plan, status: &Status) -> serde_json::Value {
-    let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, total))| {
-        json!({ "name": p.name, "records": s.records, "rejected": s.rejected, "late": s.late, "queue": s.queue, "queue_most": s.queue_most,
-            "progress": s.progress, "total": total, "busy_ns": s.busy_ns, "trouble": s.trouble })
-    });
-    let steps = plan.steps.iter().zip(&status.steps).map(|(p, s)| {
-        json!({ "name": p.name, "kind": p.kind, "records": s.records, "batches": s.batches, "out": s.out, "rejected": s.rejected,
-            "late": s.late, "waiting": s.waiting, "keys": s.keys, "busy_ns": s.busy_ns, "watermark": show::watermark(s.watermark), "epoch": s.epoch })
-    });
-    let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| {
-        json!({ "name": p.name, "kind": p.kind, "records": s.records, "queue": s.queue, "queue_most": s.queue_most,
-            "busy_ns": s.busy_ns, "trouble": s.trouble })
-    });
-    let partitions = status.partitions.iter().map(|(origin, s)| {
-        json!({ "origin": origin, "name": s.name, "watermark": show::watermark(s.watermark), "offset": s.sequence,
-            "records": s.records, "behind": s.behind, "idle": s.idle, "ended": s.ended })
-    });
-    json!({ "job": plan.name, "elapsed_s": status.elapsed.as_secs_f64(),
-        "partitions": partitions.collect::<Vec<_>>(), "sources": sources.collect::<Vec<_>>(),
-        "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "cpu_ns": spent(&status.spent),
-        "oldest": doctor::sentence(status) })
-}
-
-/// Processor time of every thread, in nanoseconds: with `else` they add up to `process`.
-fn spent(spent: &Spent) -> serde_json::Value {
-    let nanos = |times: &[Duration]| times.iter().map(|time| time.as_nanos() as u64).collect::<Vec<_>>();
-    json!({ "process": spent.process.as_nanos() as u64, "read": nanos(&spent.read), "decode": nanos(&spent.decode),
-        "work": nanos(&spent.work), "write": nanos(&spent.write), "else": spent.rest().as_nanos() as u64 })
 }
 
 /// What the job did, when it is over.
@@ -172,25 +146,19 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
     let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
     let per_second = read as f64 / status.elapsed.as_secs_f64().max(1e-9);
     let (took, workers) = (show::duration(status.elapsed), show::count(workers, "worker"));
-    eprintln!(
+    say!(
         "\n{}: {} in {took} on {workers} ({}/s)",
         plan.name,
         show::count(read as usize, "record"),
         show::short(per_second)
     );
     for (source, (counts, _)) in plan.sources.iter().zip(&status.sources) {
-        line(
-            &source.name,
-            "read",
-            counts.records,
-            &[("behind the watermark", counts.late), ("rejected", counts.rejected)],
-        );
+        let read = counts.records + counts.rejected;
+        line(&source.name, "read", read, &[("behind the watermark", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
-        let busy = counts.busy_ns.iter().map(|busy| show::duration(Duration::from_nanos(*busy)));
-        let busy = busy.collect::<Vec<_>>().join(" + ");
-        let did = format!("in, {} out, busy {busy},", show::grouped(counts.out));
+        let did = format!("in, {} out, {}", show::grouped(counts.out), busy(&counts.busy_ns));
         line(&step.name, &did, counts.records, &[("late", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
     }
@@ -200,7 +168,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             line(&sink.name, "written", counts.records, &[]);
         } else if counts.records > 0 {
             let kept = show::count(counts.records as usize, "record");
-            eprintln!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
+            say!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
         }
     }
     shares(&status.spent);
@@ -213,37 +181,63 @@ fn queues(plan: &Plan, status: &Status) {
     let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, _))| (&p.name, s.queue_most));
     let sinks = plan.sinks.iter().zip(&status.sinks).filter(|(p, _)| !p.implicit).map(|(p, s)| (&p.name, s.queue_most));
     let all = sources.chain(sinks).map(|(name, most)| format!("{name} {most}")).collect::<Vec<_>>();
-    eprintln!("  {:<18} {:>12} batches that waited: {}", "", "the most", all.join(", "));
+    say!("  {:<18} {:>12} batches that waited: {}", "", "the most", all.join(", "));
 }
 
-/// Who has had the processors; what is left over is planning, timely's own threads and those of clients.
+/// How long the workers were at a step by the clock, which runs on while another program has the processor.
+fn busy(nanos: &[u64]) -> String {
+    let told = |nanos: &u64| show::duration(Duration::from_nanos(*nanos));
+    match (nanos, nanos.iter().min(), nanos.iter().max()) {
+        ([one, more @ ..], Some(least), Some(most)) => match more {
+            [] => format!("busy {}", told(one)),
+            [other] => format!("busy {} + {}", told(one), told(other)),
+            _ => format!("busy {} to {} each", told(least), told(most)),
+        },
+        _ => String::new(),
+    }
+}
+
+/// Who has had the processors; what is left over is planning, timely's own threads and those of clients. A process
+/// that has hardly had any is told no shares.
 fn shares(spent: &Spent) {
     let of = |times: &[Duration]| times.iter().sum::<Duration>();
     let parts = [("reading", of(&spent.read)), ("decoding", of(&spent.decode)), ("working", of(&spent.work))];
     let parts = parts.into_iter().chain([("writing", of(&spent.write)), ("all else", spent.rest())]);
     let share = |time: Duration| (time.as_secs_f64() / spent.process.as_secs_f64() * 100.0).round();
-    let parts = parts.map(|(what, time)| format!("{what} {} %", share(time))).collect::<Vec<_>>();
+    let parts = parts.map(|(what, time)| (what, share(time))).filter(|(_, share)| *share > 0.0);
+    let parts = parts.map(|(what, share)| format!("{what} {share} %")).collect::<Vec<_>>().join(", ");
+    let parts = if spent.process < SHARED_FROM { String::new() } else { format!(": {parts}") };
     if !spent.process.is_zero() {
-        eprintln!("  {:<18} {:>12} of processors: {}", "", show::duration(spent.process), parts.join(", "));
+        say!("  {:<18} {:>12} of processor time{parts} (busy: by the clock)", "", show::duration(spent.process));
     }
 }
+
+/// Less is not told apart by the system's clock ticks.
+const SHARED_FROM: Duration = Duration::from_millis(100);
 
 /// The first rejection says most.
 fn why(why: &Option<String>) {
     if let Some(why) = why {
-        eprintln!("  {:<18} the first: {why}", "");
+        say!("  {:<18} the first: {why}", "");
     }
 }
 
 /// What a person may not have meant, or not expect.
 fn advice(plan: &Plan, status: &Status) {
+    let open = status.steps.iter().any(|step| step.watermark != AFTER_ALL);
     if status.stopped {
-        eprintln!("  stopped before the end of the input: windows that were still open are not told");
+        let windows = if open { ": windows that were still open are not told" } else { "" };
+        say!("  stopped before the end of the input{windows}");
     }
-    let early = |s: &&Standing| s.records > 0 && s.newest < YEAR_1980;
+    for (source, (counts, _)) in plan.sources.iter().zip(&status.sources) {
+        if counts.records == 0 && counts.rejected > 0 {
+            say!("  nothing of `{}` could be read: all it gave was rejected", source.name);
+        }
+    }
+    let early = |s: &&Standing| s.records > 0 && (BEFORE_ALL + 1..YEAR_1980).contains(&s.newest);
     if let Some(standing) = status.partitions.iter().map(|(_, s)| s).find(early) {
         let (source, newest) = (&plan.sources[standing.source].name, show::watermark(standing.newest));
-        eprintln!("  the newest event of `{source}` is of {newest}: is its time in another unit, time(s) or time(ms)?");
+        say!("  the newest event of `{source}` is of {newest}: is its time in another unit, time(s) or time(ms)?");
     }
 }
 
@@ -251,8 +245,22 @@ fn advice(plan: &Plan, status: &Status) {
 const YEAR_1980: EventTime = 315_532_800_000_000;
 
 fn line(name: &str, did: &str, records: u64, extra: &[(&str, u64)]) {
-    let extra: Vec<String> =
-        extra.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{} {what}", show::grouped(*n))).collect();
-    let text = format!("  {name:<18} {:>12} {did} {}", show::grouped(records), extra.join(", "));
-    eprintln!("{}", text.trim_end().trim_end_matches(','));
+    let extra = extra.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!(", {} {what}", show::grouped(*n)));
+    say!("  {name:<18} {:>12} {did}{}", show::grouped(records), extra.collect::<String>());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_times_are_told_in_few_words() {
+        let check = |millis: &[u64], told: &str| {
+            let nanos: Vec<u64> = millis.iter().map(|millis| millis * 1_000_000).collect();
+            assert_eq!(busy(&nanos), told);
+        };
+        check(&[3], "busy 3 ms");
+        check(&[3, 0], "busy 3 ms + 0 ms");
+        check(&[3, 0, 5, 1], "busy 0 ms to 5 ms each");
+    }
 }

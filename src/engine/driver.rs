@@ -14,7 +14,7 @@ use crate::fault::Failure;
 use crate::key::KeyGroup;
 use crate::operator::{Arrival, Instance, Outputs, Ports, StepNames};
 use crate::origin::Origin;
-use crate::time::{self, BEFORE_ALL, EventTime};
+use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -62,6 +62,7 @@ pub struct Driver {
     marks: BTreeMap<Epoch, Vec<Mark>>,
     partitions: BTreeMap<Origin, EventTime>,
     watermark: EventTime,
+    keeps_nothing: bool,
 }
 
 impl Driver {
@@ -80,7 +81,15 @@ impl Driver {
             marks: BTreeMap::new(),
             partitions: partitions.into_iter().map(|origin| (origin, BEFORE_ALL)).collect(),
             watermark: BEFORE_ALL,
+            keeps_nothing: false,
         }
+    }
+
+    /// The same, but when there are no more epochs it gives out what still waits, whether or not the watermark came so
+    /// far: when a job is stopped, a sink gets all that was read.
+    pub fn keeping_nothing(mut self) -> Driver {
+        self.keeps_nothing = true;
+        self
     }
 
     /// Takes a batch of an input.
@@ -118,6 +127,10 @@ impl Driver {
             let Driver { order, instance, outputs, .. } = self;
             order.release(least, |input, rows| instance.on_rows(input, rows, outputs));
             self.instance.on_watermark(least, &mut self.outputs);
+        }
+        if frontier.is_none() && self.keeps_nothing {
+            let Driver { order, instance, outputs, .. } = self;
+            order.release(AFTER_ALL, |input, rows| instance.on_rows(input, rows, outputs));
         }
     }
 

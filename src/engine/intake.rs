@@ -104,6 +104,11 @@ impl Partition {
         self.decoding.is_empty() && self.decoded.is_empty()
     }
 
+    /// How many frames and errands of it the pool has, or has had and are not stamped yet.
+    fn in_hand(&self) -> usize {
+        self.decoding.len() + usize::from(!self.decoded.is_empty())
+    }
+
     /// Takes what is next in the queue, if it is decoded. Where it could not be read to its end, what is behind it in
     /// the queue is dropped.
     fn fetch(&mut self) {
@@ -129,7 +134,8 @@ pub fn read(mut lanes: Vec<Lane>, pool: &DecodePool, shared: &Arc<Shared>) {
     let me = thread::current();
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || me.unpark());
     while !lanes.is_empty() && !shared.stopping() {
-        let mut turn = Turn { pool, shared, wake: &wake, busy: false, next: wall::now() + NAP };
+        let in_hand = lanes.iter().flat_map(|lane| &lane.partitions).map(Partition::in_hand).sum();
+        let mut turn = Turn { pool, shared, wake: &wake, in_hand, busy: false, next: wall::now() + NAP };
         for lane in &mut lanes {
             if let Err(failure) = counted.work(|| turn.lane(lane)) {
                 return shared.fail(failure);
@@ -153,6 +159,8 @@ struct Turn<'a> {
     pool: &'a DecodePool,
     shared: &'a Arc<Shared>,
     wake: &'a Arc<dyn Fn() + Send + Sync>,
+    /// How many frames and errands of all partitions the pool has, or has had and are not stamped yet.
+    in_hand: usize,
     busy: bool,
     next: Instant,
 }
@@ -225,10 +233,12 @@ impl Turn<'_> {
     /// Does for a partition what can be done now; says whether that was anything.
     fn partition(&mut self, lane: &Lane, partition: &mut Partition) -> Result<bool, Failure> {
         let mut worked = self.send(lane, partition);
+        let before = partition.in_hand();
         while partition.outbox.is_empty() && self.stamp(lane, partition) {
             worked = true;
             self.send(lane, partition);
         }
+        self.in_hand = self.in_hand + partition.in_hand() - before;
         if partition.outbox.is_empty() && self.may_read(lane, partition) {
             worked |= self.read(lane, partition)?;
         }
@@ -245,7 +255,8 @@ impl Turn<'_> {
     }
 
     fn may_read(&mut self, lane: &Lane, partition: &Partition) -> bool {
-        if partition.at_end || partition.decoding.len() >= self.pool.depth() {
+        // A partition of which nothing is in hand may always read: the others may be waiting for it.
+        if partition.at_end || (!partition.is_done() && self.has_enough()) {
             return false;
         }
         if let Some(at) = partition.look_again.filter(|at| !partition.woken.load(Acquire) && *at > wall::now()) {
@@ -263,9 +274,14 @@ impl Turn<'_> {
         slowest().is_none_or(is_near)
     }
 
+    fn has_enough(&self) -> bool {
+        self.in_hand >= self.pool.depth()
+    }
+
     fn read(&mut self, lane: &Lane, partition: &mut Partition) -> Result<bool, Failure> {
         partition.look_again = None;
         partition.woken.store(false, Release);
+        partition.reader.hear(self.has_enough());
         let read = partition.reader.read(READ_RECORDS)?;
         let progress = partition.reader.progress();
         self.shared.metrics.sources[lane.source]
@@ -275,6 +291,7 @@ impl Turn<'_> {
         self.shared.partitions.behind(partition.origin, partition.reader.behind());
         if !matches!(read, Read::Idle(_) | Read::End) {
             partition.quiet = None;
+            self.in_hand += 1;
         }
         match read {
             Read::Rows(rows) => partition.decoding.push_back(Decoding::Ready(rows)),

@@ -218,8 +218,10 @@ mod tests {
     use super::*;
     use crate::batch::Head;
     use crate::key::Keys;
-    use crate::schema::Schema;
+    use crate::schema::{Field, Kind, Schema};
     use crate::stats::random::Random;
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use std::sync::Arc;
 
     fn batch(rows: &[(EventTime, Origin, i64, Option<EventTime>)]) -> Batch {
         let head = Head {
@@ -263,6 +265,32 @@ mod tests {
         assert_eq!(released(&mut order, 2), [(1, 0, 9)]);
         let waiting: Vec<i64> = order.waiting().flat_map(|(_, b)| b.times().to_vec()).collect();
         assert_eq!(waiting, [5, 5, 2], "the kept row of the first batch is still before those of the second");
+    }
+
+    #[test]
+    fn inputs_may_have_different_fields() {
+        let (mut order, mut given) = (Order::default(), Vec::new());
+        for time in 0..4 {
+            let head = || Head { times: vec![time], origins: vec![0], sequences: vec![time], ..Head::default() };
+            let (text, int): (ArrayRef, ArrayRef) =
+                (Arc::new(StringArray::from(vec!["a"])), Arc::new(Int64Array::from(vec![time])));
+            let (text_field, int_field) = (Field::new("text", Kind::Text), Field::new("int", Kind::Int));
+            order.push(
+                0,
+                Batch::new(
+                    &Schema::new([text_field.clone(), int_field.clone()]),
+                    head(),
+                    vec![text.clone(), int.clone()],
+                ),
+            );
+            order.push(1, Batch::new(&Schema::new([int_field]), Head { times: vec![time + 10], ..head() }, vec![int]));
+        }
+        order.release(EventTime::MAX, |input, picked| {
+            let batch = picked.gathered();
+            given.push((input, batch.len(), batch.row_json(3)));
+        });
+        let expected = [(0, 4, r#"{"text":"a","int":3}"#.to_owned()), (1, 4, r#"{"int":3}"#.to_owned())];
+        assert_eq!(given, expected);
     }
 
     #[test]

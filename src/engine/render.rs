@@ -135,6 +135,7 @@ impl<'s> Rendering<'_, 's> {
             origins: self.start.shared.origins.clone(),
         };
         let driver = Driver::new(names, Box::new(Pass), Ordering::Merge, self.start.origins_of(&sources));
+        let driver = driver.keeping_nothing();
         let (name, number) = (format!("{} (order)", sink.name), self.start.plan.steps.len() + i);
         let marks = self.marks_of(&sources);
         let [out, ..] = mount::step(&self.mounting, &name, number, driver, inputs, true, marks);

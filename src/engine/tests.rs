@@ -237,7 +237,8 @@ fn large_records_do_not_pile_up_before_a_slow_sink() {
     // Epochs end by what is in them.
     let policy = "[engine]\nepoch = '1m'\n[sink.stuck]\nkind = 'stuck'\ninput = 'tide'";
     let job = run(&folder, policy, &[&seconds]);
-    wait(&job, |job| job.status().sources[0].0.records >= 30);
+    // The worker that has nothing to read ends one epoch early, sooner or later: four of 64 MiB are sure to come.
+    wait(&job, |job| job.status().sources[0].0.records >= 24);
     std::thread::sleep(Duration::from_millis(300));
     // Five epochs of 64 MiB, and what lies in the channel.
     let read = job.status().sources[0].0.records;

@@ -34,7 +34,8 @@ pub struct CsvDecoder {
 impl CsvDecoder {
     /// A decoder of the wanted fields, between delimiters that are one ASCII character.
     pub fn new(wanted: &Wanted, delimiter: u8) -> CsvDecoder {
-        let quick = !delimiter.is_ascii_alphanumeric() && !b"+-.\"\r\n".contains(&delimiter);
+        // Behind the end there are zeros; the others may lie in a number.
+        let quick = !delimiter.is_ascii_alphanumeric() && !b"\0+-.\"\r\n".contains(&delimiter);
         CsvDecoder { quick, ..CsvDecoder::general(wanted, delimiter) }
     }
 
@@ -404,6 +405,20 @@ mod tests {
         );
         check(b"t,s", "");
         check(b"s\na\n", "2 ! no field `t`, which is the event time\n");
+    }
+
+    #[test]
+    fn any_ascii_character_may_lie_between_cells() {
+        let wanted = wanted();
+        for delimiter in (0..128).filter(|byte| !b"\"\r\n".contains(byte)) {
+            for line in ["1,a,-0,-0,true\n", "1,a", "1,a\n", "1", "1,a,5,0.5,true,7\n", ",,,,\n", "1,a,5,0.5,\r"] {
+                let bytes = format!("t,s,i,f,b\n{line}").replace(',', char::from(delimiter).to_string().as_str());
+                let frames = Frames { bytes: bytes.into_bytes(), layout: Layout::Lines { at: 0 } };
+                let [quick, general] = [CsvDecoder::new, CsvDecoder::general]
+                    .map(|decoder| text_of(&wanted, decoder(&wanted, delimiter).decode(&frames)));
+                assert_eq!(quick, general, "{delimiter} {line:?}");
+            }
+        }
     }
 
     #[test]

@@ -155,6 +155,19 @@ impl TimeUnit {
             TimeUnit::Nanos => Some(number.div_euclid(1_000)),
         }
     }
+
+    /// The nearest microsecond to a float in this unit (the one that it lies in, for nanoseconds), unless it does not
+    /// fit.
+    pub fn micros_of_float(self, number: f64) -> Option<EventTime> {
+        let micros = match self {
+            TimeUnit::Text => return None,
+            TimeUnit::Seconds => number * 1e6,
+            TimeUnit::Millis => number * 1e3,
+            TimeUnit::Micros => number,
+            TimeUnit::Nanos => (number / 1e3).floor(),
+        };
+        Some(micros.round()).filter(|micros| micros.abs() < 9e18).map(|micros| micros as EventTime)
+    }
 }
 
 /// The kinds that a job file may give a field, as they are written.

@@ -3,15 +3,15 @@
 //! - A field of a file is of the kind that holds its Arrow type ([`Kind::of`]); columns that no kind holds (lists,
 //!   structures, bytes) are not offered.
 //! - The job may say how a field is written: an int as a float, an int as a time in a unit, text as a time.
-//! - A row is rejected where a value does not fit its kind (an unsigned integer beyond 63 bits) or the event time is
-//!   null.
+//! - A row is rejected where a value does not fit its kind (an unsigned integer beyond 63 bits, a time that is not of
+//!   the years 1 to 9999) or the event time is null.
 //! - A row's sequence is its number in the file.
 
 use crate::fault::{self, Failure};
-use crate::formats::table::bad;
+use crate::formats::table::{TIMES, bad};
 use crate::formats::{Bad, Rows, TimeFrom, TimeUnit, Wanted, Written};
 use crate::schema::{Field, Kind, SYSTEM_NAMES, Schema};
-use crate::time::{self, EventTime};
+use crate::time;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{self, CastOptions};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimeUnit as ArrowUnit, TimestampMicrosecondType};
@@ -40,6 +40,8 @@ pub struct RowGroups {
     group: usize,
     skip: usize,
     next: i64,
+    /// The number of the first row of the row group that is being read.
+    begins: i64,
 }
 
 /// What is read of every row group, and how many rows at a time.
@@ -68,7 +70,7 @@ impl RowGroups {
             group += 1;
         }
         let columns = Columns { mask, wanted, batch };
-        Ok(RowGroups { file, metadata, columns, open: None, group, skip, next: from })
+        Ok(RowGroups { file, metadata, columns, open: None, group, skip, next: from, begins: 0 })
     }
 
     /// The number of rows in the file.
@@ -101,14 +103,18 @@ impl RowGroups {
         }
     }
 
-    /// The next row group as a whole, to be read elsewhere; `None` while one is being read here, where there is none,
-    /// or where what is wanted of it takes more than `bytes_max`.
+    /// The rest of the row group that is being read, or the next as a whole, to be read elsewhere; `None` where there
+    /// is none, or where what is wanted of it takes more than `bytes_max`.
     pub fn take(&mut self, bytes_max: usize) -> Option<RowGroup> {
-        let group = self.metadata.metadata().row_groups().get(self.group)?;
+        let number = self.group - usize::from(self.open.is_some());
+        let group = self.metadata.metadata().row_groups().get(number)?;
         let leaves = group.columns().iter().enumerate().filter(|(leaf, _)| self.columns.mask.leaf_included(*leaf));
         let bytes: i64 = leaves.map(|(_, column)| column.uncompressed_size()).sum();
-        if self.open.is_some() || usize::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
+        if usize::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
             return None;
+        }
+        if self.open.take().is_some() {
+            (self.group, self.skip) = (number, (self.next - self.begins) as usize);
         }
         let group = self.next_group();
         self.next += group.rows() as i64;
@@ -117,7 +123,7 @@ impl RowGroups {
 
     fn next_group(&mut self) -> RowGroup {
         let (number, skip) = (self.group, std::mem::take(&mut self.skip));
-        self.group += 1;
+        (self.group, self.begins) = (number + 1, self.next - skip as i64);
         RowGroup { metadata: self.metadata.clone(), columns: self.columns.clone(), number, skip, first: self.next }
     }
 }
@@ -287,9 +293,10 @@ fn note_misfits(name: &str, kind: Kind, from: &ArrayRef, to: &ArrayRef, misfits:
         return;
     }
     let before = from.logical_nulls();
+    let wanted = if kind == Kind::Time { "of the years 1 to 9999" } else { "of 64 bits" };
     for row in (0..to.len()).filter(|row| to.is_null(*row)) {
         if before.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-            misfits.entry(row).or_insert_with(|| format!("field `{name}`: found a value that is no {kind} of 64 bits"));
+            misfits.entry(row).or_insert_with(|| format!("field `{name}`: found a value that is no {kind} {wanted}"));
         }
     }
 }
@@ -305,12 +312,9 @@ fn cast(from: &ArrayRef, written: Written) -> Result<ArrayRef, Failure> {
         (Some(Kind::Int), _) => {
             to(&DataType::Int64)?.as_primitive::<Int64Type>().unary_opt(|number| written.unit.micros(number))
         }
-        (Some(Kind::Float), _) => {
-            let scale = written.unit.micros(1).map_or(1e-3, |micros| micros as f64);
-            let micros =
-                |number: f64| Some((number * scale).round()).filter(|m| m.abs() < 9e18).map(|m| m as EventTime);
-            to(&DataType::Float64)?.as_primitive::<Float64Type>().unary_opt(micros)
-        }
+        (Some(Kind::Float), _) => to(&DataType::Float64)?
+            .as_primitive::<Float64Type>()
+            .unary_opt(|number| written.unit.micros_of_float(number)),
         (Some(Kind::Text), _) => {
             let texts = to(&DataType::Utf8)?;
             texts.as_string::<i32>().iter().map(|text| text.and_then(|t| time::parse(t).ok())).collect()
@@ -321,6 +325,8 @@ fn cast(from: &ArrayRef, written: Written) -> Result<ArrayRef, Failure> {
             .clone(),
         _ => to(&DataType::Timestamp(ArrowUnit::Microsecond, None))?.as_primitive::<TimestampMicrosecondType>().clone(),
     };
+    let all_fit = times.values().iter().fold(true, |all, time| all & TIMES.contains(time));
+    let times = if all_fit { times } else { times.unary_opt(|time| Some(time).filter(|time| TIMES.contains(time))) };
     Ok(Arc::new(times.with_timezone("UTC")))
 }
 
@@ -380,17 +386,21 @@ mod tests {
                     text += &text_of(&wanted, rows);
                 }
                 assert_eq!(groups.next_row(), groups.rows());
-                assert_eq!(by_groups(&wanted, from), text, "{fields}");
+                assert_eq!(by_groups(&wanted, from, 0), text, "{fields}");
+                assert_eq!(by_groups(&wanted, from, 1), text, "{fields}");
             }
         }
         assert_eq!(text, expected, "{fields}");
     }
 
-    /// The same, each row group on its own.
-    fn by_groups(wanted: &Wanted, from: i64) -> String {
-        let mut groups = RowGroups::open(example(), wanted.clone(), from, 2).expect("a file");
+    /// The same, each row group on its own, but for some rows that are read before.
+    fn by_groups(wanted: &Wanted, from: i64, before: usize) -> String {
+        let mut groups = RowGroups::open(example(), wanted.clone(), from, 1).expect("a file");
         assert!(groups.take(0).is_none(), "all take more than no memory");
         let mut text = String::new();
+        for rows in std::iter::from_fn(|| groups.read().expect("rows")).take(before) {
+            text += &text_of(wanted, rows);
+        }
         while let Some(group) = groups.take(1 << 20) {
             group.read(example(), &mut |rows| text += &text_of(wanted, rows)).expect("rows");
         }
@@ -424,7 +434,7 @@ mod tests {
             "\
 0 1970-01-01T00:00:00.001Z {\"huge\":1,\"ms\":\"1970-01-01T00:00:00.001Z\"}
 1 ! field `huge`: found a value that is no int of 64 bits
-2 ! field `ms`: found a value that is no time of 64 bits
+2 ! field `ms`: found a value that is no time of the years 1 to 9999
 ",
         );
         check("day='time'\n", "day", 2, "2 2024-10-04T00:00:00Z {\"day\":\"2024-10-04T00:00:00Z\"}\n");
@@ -434,7 +444,7 @@ mod tests {
             0,
             "\
 0 2026-01-01T00:00:00Z {\"text\":\"2026-01-01T00:00:00Z\"}
-1 ! field `text`: found a value that is no time of 64 bits
+1 ! field `text`: found a value that is no time of the years 1 to 9999
 2 ! field `text`: found null, wanted the event time
 ",
         );
@@ -445,6 +455,27 @@ mod tests {
             1,
             "1 1970-01-02T00:00:00Z {\"day\":\"1970-01-02T00:00:00Z\"}\n2 2024-10-04T00:00:00Z {\"day\":\"2024-10-04T00:00:00Z\"}\n",
         );
+    }
+
+    #[test]
+    fn times_are_those_of_the_years_1_to_9999() {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("float", Arc::new(Float32Array::from(vec![1.5, -1.0, 1e30]))),
+            ("us", Arc::new(Int64Array::from(vec![i64::MAX, i64::MIN, 5]))),
+            ("stamp", Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN, 7, i64::MAX]))),
+        ];
+        let read = |field: &str, kind: &str| {
+            let wanted = wanted(&format!("{field}='{kind}'"), field);
+            let mut groups = RowGroups::open(file(columns.clone()), wanted, 0, 3).expect("a file");
+            let rows: Vec<Rows> = std::iter::from_fn(|| groups.read().expect("rows")).collect();
+            let reasons = rows.iter().flat_map(|r| r.bad.iter().map(|b| b.reason.clone())).collect::<Vec<_>>();
+            (rows.iter().flat_map(|r| r.times.clone()).collect::<Vec<_>>(), reasons)
+        };
+        let bad = |field: &str| format!("field `{field}`: found a value that is no time of the years 1 to 9999");
+        assert_eq!(read("us", "time(us)"), (vec![5], vec![bad("us"), bad("us")]));
+        assert_eq!(read("stamp", "time"), (vec![7], vec![bad("stamp"), bad("stamp")]));
+        assert_eq!(read("float", "time(s)"), (vec![1_500_000, -1_000_000], vec![bad("float")]));
+        assert_eq!(read("float", "time(ns)"), (vec![0, -1], vec![bad("float")]));
     }
 
     #[test]

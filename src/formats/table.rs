@@ -69,7 +69,7 @@ const NONE: u16 = u16::MAX;
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The years 1 to 9999, in microseconds.
-const TIMES: std::ops::RangeInclusive<EventTime> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+pub(crate) const TIMES: std::ops::RangeInclusive<EventTime> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
 impl Table {
     /// An empty table of the wanted fields, and of the event time's field.
@@ -293,17 +293,7 @@ fn time_of(unit: TimeUnit, found: Found<'_>) -> Option<EventTime> {
     match found {
         Found::Text(text) if unit == TimeUnit::Text => time::parse(text).ok(),
         Found::Int(number) => unit.micros(number),
-        Found::Float(number) => {
-            let micros = match unit {
-                TimeUnit::Text => return None,
-                TimeUnit::Seconds => number * 1e6,
-                TimeUnit::Millis => number * 1e3,
-                TimeUnit::Micros => number,
-                TimeUnit::Nanos => (number / 1e3).floor(),
-            };
-            // A cast saturates, and the ends of i64 are no times.
-            Some(micros.round() as i64)
-        }
+        Found::Float(number) => unit.micros_of_float(number),
         _ => None,
     }
 }

@@ -14,6 +14,7 @@ mod manual;
 mod overrides;
 pub mod plan;
 mod schema;
+mod shared;
 mod spec;
 mod tree;
 mod wiring;

@@ -5,6 +5,7 @@
 //! with that. The first round finds the faults; the second cannot have any.
 
 use super::faulty::{Located, Place};
+use super::shared::shared;
 use super::spec::{Described, Spec};
 use super::wiring::{Inputs, Wiring, wire};
 use crate::expression::Expression;
@@ -191,7 +192,7 @@ pub(super) fn plan(spec: Spec, registry: &Registry, faults: &mut Vec<Located>) -
     let full = forward(&spec, &wiring, &sources, None, faults);
     let sinks: Vec<Option<Schema>> =
         spec.sinks.iter().zip(&wiring.sinks).map(|(s, w)| taken(s, w, &full, faults)).collect();
-    shared_files(&spec, faults);
+    shared(&spec, faults);
     if !faults.is_empty() {
         return None;
     }
@@ -362,30 +363,6 @@ fn alike(inputs: &Inputs, schemas: &[Schema], faults: &mut Vec<Located>) -> bool
         );
     }
     faults.len() == before
-}
-
-/// A file that two sinks write would be torn, and one that a source reads would be gone before it is read.
-fn shared_files(spec: &Spec, faults: &mut Vec<Located>) {
-    let mut written: Vec<(String, &str)> = Vec::new();
-    for sink in &spec.sinks {
-        let Some(path) = sink.part.as_ref().and_then(|part| part.writes()) else { continue };
-        let path = path.replace("{name}", &sink.name);
-        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
-        let mut fault = |message: String, help: &str| {
-            faults.push(sink.node.locate(Fault::at("path", message).help(help)));
-        };
-        if let Some((_, other)) = written.iter().find(|(file, _)| file == &path) {
-            fault(
-                format!("`{path}` is written by sink `{other}` too"),
-                "give each sink a file of its own, or one sink both inputs",
-            );
-        }
-        let reads = |source: &&Described<dyn AnySource>| source.part.as_ref().is_some_and(|part| part.reads(&path));
-        if let Some(source) = spec.sources.iter().find(reads) {
-            fault(format!("`{path}` is read by source `{}`", source.name), "a job cannot write what it reads");
-        }
-        written.push((path, &sink.name));
-    }
 }
 
 /// The fields that a sink takes, checked by the sink.

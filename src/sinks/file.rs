@@ -15,8 +15,11 @@
 //! - A file appears with its first row, its folders with it. **What an earlier run left at the same path is replaced**;
 //!   with `append = true` it is kept and written on (not Parquet, whose footer ends a file).
 //! - Rows are written in order of event time, once the watermark has passed them (corrections and late records: at the
-//!   time when they are told), so **lines are the same bytes in every run**, on any number of workers. A file that also
-//!   takes what a source rejects, which has no time of its own, is written as rows come.
+//!   time when they are told), so **lines are the same bytes in every run**, on any number of workers (compressed, the
+//!   same once unpacked). When the job is stopped, rows that still waited for the watermark are written as well. A file
+//!   that also takes what a source rejects, which has no time of its own, is written as rows come.
+//! - No other sink may write the same file, and no source of the job read it, however it is called (links, `..`). Not
+//!   seen are files whose names have the time in them (`%...`).
 //! - With `roll_size` or `roll_every` files are numbered from 0: at `{part}`, or as `-00000` before the extension where
 //!   the path has no `{part}`. Numbers begin again wherever another part of the path changes. With `append = true` the
 //!   first number is one that no file has.
@@ -34,6 +37,7 @@ use crate::formats::encode::{Lines, Style};
 use crate::formats::parquet_writer::ParquetWriter;
 use crate::schema::Schema;
 use crate::sink::{Opening, Shards, Sink, Writer};
+use crate::source::Resource;
 use crate::time::{EventTime, Interval, floor_to};
 use flate2::write::GzEncoder;
 use schemars::JsonSchema;
@@ -118,8 +122,9 @@ const SIZES: [(&str, f64); 7] = [
 impl Sink for FileSink {
     const NAME: &'static str = "file";
 
-    fn writes(&self) -> Option<&str> {
-        Some(&self.path)
+    fn writes(&self) -> Option<Resource> {
+        let path = self.template().map_or_else(|_| self.path.clone(), |template| template.path);
+        Some(Resource::File(path))
     }
 
     fn plan(&self, _input: &Schema, faults: &mut Vec<Fault>) {
@@ -148,6 +153,7 @@ impl Sink for FileSink {
                 Fault::at("roll_every", "a file holds more than no time").help("write for example roll_every = \"1h\""),
             );
         }
+        faults.extend(self.unknown_words());
         if let Err((message, help)) = self.template().map(drop) {
             faults.push(Fault::at("path", message).help(help));
         }
@@ -183,6 +189,18 @@ impl Sink for FileSink {
 }
 
 impl FileSink {
+    /// Words in braces that stand for nothing would be the name of a file.
+    fn unknown_words(&self) -> Vec<Fault> {
+        let braces = self.path.match_indices('{').map(|(at, _)| &self.path[at..]);
+        let unknown = braces.filter(|rest| !["{name}", "{part}"].iter().any(|known| rest.starts_with(known)));
+        let fault = |rest: &str| {
+            let word = &rest[..rest.find('}').map_or(rest.len(), |end| end + 1)];
+            let fault = Fault::at("path", format!("`{word}` stands for nothing in a path"));
+            fault.help("{name} is the sink's name, {part} the file's number")
+        };
+        unknown.map(fault).collect()
+    }
+
     /// The path with a place for the number where files are numbered; or what is wrong with it and what would be right.
     fn template(&self) -> Result<Template, (String, String)> {
         let rolls = self.roll_size.is_some() || self.roll_every.is_some();
@@ -767,6 +785,7 @@ mod tests {
         check("path = 'x.parquet'\nappend = true\ncompression = 'gzip'", &["append", "compression"]);
         check("path = 'x.parquet.gz'", &["path"]);
         check("path = 'x-{part}.json'", &["path"]);
+        check("path = '{nme}/{name}{.json'", &["path", "path"]);
         check("path = '%H.json'", &["path"]);
         check("path = '%!.json'\nroll_every = '1h'", &["path"]);
         check("path = 'x.json'\nroll_every = '0'", &["roll_every"]);

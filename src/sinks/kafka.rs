@@ -35,6 +35,7 @@ use crate::fault::{Failure, Fault, list};
 use crate::kafka_client::{self, Format, Names, Properties, Refused, Security, Watch};
 use crate::schema::Schema;
 use crate::sink::{Opening, Shards, Sink, Trouble, Writer};
+use crate::source::Resource;
 use crate::time::{self, Interval};
 use crate::value::{Value, value_at};
 use rdkafka::ClientContext;
@@ -150,10 +151,14 @@ const REFUSED: Refused = &[
 ];
 
 impl KafkaSink {
+    fn delivery_timeout(&self) -> Interval {
+        self.delivery_timeout.unwrap_or(Interval::from_secs(300))
+    }
+
     fn config(&self) -> Result<ClientConfig, Failure> {
         let millis = |given: Option<Interval>, default| (given.unwrap_or(default).micros() as f64 / 1e3).to_string();
         let linger = millis(self.linger, Interval::from_millis(5));
-        let timeout = (self.delivery_timeout.unwrap_or(Interval::from_secs(300)).micros() / 1_000).to_string();
+        let timeout = (self.delivery_timeout().micros() / 1_000).to_string();
         let (acks, idempotent) = match self.acks {
             Acks::All => ("all", "true"),
             Acks::Leader => ("1", "false"),
@@ -230,6 +235,10 @@ impl Sink for KafkaSink {
         kafka_client::check(&self.brokers, self.security.as_ref(), &self.properties, REFUSED, faults);
         self.check_names(input, faults);
         self.check_numbers(faults);
+    }
+
+    fn writes(&self) -> Option<Resource> {
+        Some(Resource::Topic { brokers: self.brokers.0.clone(), topic: self.topic.clone() })
     }
 
     fn shards(&self) -> Shards {
@@ -482,7 +491,7 @@ impl KafkaWriter {
         let failure = Failure::new(format!("{what} could not be delivered to {}{place}: {reason}", self.sink.topic));
         match code {
             Some(RDKafkaErrorCode::MessageTimedOut) => {
-                let timeout = self.sink.delivery_timeout.unwrap_or(Interval::from_secs(300));
+                let timeout = self.sink.delivery_timeout();
                 let trouble = self.watch().trouble().map_or_else(String::new, |trouble| format!("{trouble}; "));
                 failure.help(format!("{trouble}it was tried for {timeout}, as `delivery_timeout` says"))
             }
@@ -547,7 +556,13 @@ fn stamp(at: time::EventTime) -> i64 {
 
 impl Writer for KafkaWriter {
     fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
-        self.find_topic(None)?;
+        let timeout = self.sink.delivery_timeout();
+        self.find_topic(Some(timeout.to_std()).filter(|timeout| !timeout.is_zero()))?;
+        if !self.is_there {
+            let trouble = self.watch().trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
+            return Err(Failure::new(format!("topic `{}` could not be reached{trouble}", self.sink.topic))
+                .help(format!("it was tried for {timeout}, as `delivery_timeout` says")));
+        }
         let mut text = String::new();
         for row in 0..batch.len() {
             text.clear();
@@ -762,6 +777,17 @@ mod tests {
         writer.write(&rows(&["a:2", "b:3"])).expect("queued");
         writer.finish().expect("flushed in spite of the errors");
         assert_eq!(topic(&brokers, "out", 3).len(), 3);
+    }
+
+    #[test]
+    fn a_topic_is_not_looked_for_longer_than_delivery_is_tried() {
+        let mut writer = open("127.0.0.1:1", "topic = 'out'\ndelivery_timeout = '300ms'").expect("it waits");
+        let failure = writer.write(&rows(&["a:1"])).expect_err("too late").to_string();
+        assert!(
+            failure.starts_with("topic `out` could not be reached: broker 127.0.0.1:1 is away since "),
+            "{failure}"
+        );
+        assert!(failure.ends_with("it was tried for 300ms, as `delivery_timeout` says"), "{failure}");
     }
 
     #[test]

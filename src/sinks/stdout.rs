@@ -14,9 +14,10 @@
 //! 12:00:01.407  sensor-02     -3.2  over the limit
 //! ```
 //!
-//! - On a terminal rows appear as they come; elsewhere in order of event time, once the watermark has passed them, the
-//!   same bytes in every run. Several sinks may share the output: none tears another's lines, and a table
-//!   (or CSV) repeats its header, with the sink's name, when another has written in between.
+//! - On a terminal rows appear as they come; elsewhere those of one sink in order of event time, once the watermark has
+//!   passed them, the same in every run. Several sinks may share the output: none tears another's lines, and a table
+//!   (or CSV) repeats its header, with the sink's name, when another has written in between; how their rows lie between
+//!   each other may differ from run to run.
 //! - The table has times as hours, minutes, seconds and milliseconds (UTC), with the date where it changes; floats with
 //!   six significant digits; a dash for null. Columns are as wide as what they have shown so far. What is too wide for
 //!   the terminal is cut with an ellipsis, and columns that find no place are counted in the header. JSON and CSV have

@@ -45,7 +45,7 @@ use crate::formats::json::JsonDecoder;
 use crate::formats::parquet::schema_of;
 use crate::formats::{Decoder, Fields, MakeDecoder, TimeFrom, TimeUnit, Wanted, Written};
 use crate::schema::{Kind, SYSTEM_NAMES, Schema};
-use crate::source::{Feed, Position, Reader, Source, Wake};
+use crate::source::{Feed, Position, Reader, Resource, Source, Wake};
 use reader::{ParquetReader, TextReader, Unreadable};
 use schemars::JsonSchema;
 use serde::de::{SeqAccess, Visitor};
@@ -153,12 +153,8 @@ const ENDINGS: [(&str, Format); 7] = [
 impl Source for FileSource {
     const NAME: &'static str = "file";
 
-    fn reads(&self, path: &str) -> bool {
-        let is = |mine: &String| {
-            let mine = mine.strip_prefix("./").unwrap_or(mine);
-            mine == path || glob::Pattern::new(mine).is_ok_and(|pattern| pattern.matches(path))
-        };
-        self.path.0.iter().any(is)
+    fn reads(&self) -> Vec<Resource> {
+        self.path.0.iter().filter(|path| *path != STANDARD_INPUT).cloned().map(Resource::File).collect()
     }
 
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema> {
@@ -181,9 +177,8 @@ impl Source for FileSource {
         Some(schema)
     }
 
-    fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
-        let feed = self.feed(wanted).map_err(|failure| failure.doing(format_args!("source `{name}`")))?;
-        Ok(Box::new(feed))
+    fn open(&self, _name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
+        Ok(Box::new(self.feed(wanted)?))
     }
 }
 

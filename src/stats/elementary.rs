@@ -1,4 +1,4 @@
-//! `ln`, `exp` and a sine that give the same bits on every machine.
+//! `ln`, `exp`, powers and a sine that give the same bits on every machine.
 //!
 //! Rust's `f64::ln` and `f64::exp` call the platform's mathematics library, and those differ in the last bit between
 //! systems and versions. A replay on another machine would then differ too. These are made of `+ - * /` and integer
@@ -123,6 +123,24 @@ const MANTISSA: u64 = (1 << 52) - 1;
 /// `2^k` for `k` in -1022..=1023.
 fn power_of_two(k: i32) -> f64 {
     f64::from_bits(((k + 1023) as u64) << 52)
+}
+
+/// `x` times itself, `power` times over; 1 for the power 0. By squaring: the multiplications and their order are fixed,
+/// unlike those of `powi`. O(log power).
+#[inline(always)]
+pub fn raised(x: f64, power: u32) -> f64 {
+    if power == 2 {
+        return x * x;
+    }
+    let (mut result, mut square, mut left) = (1.0, x, power);
+    while left > 0 {
+        if left & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        left >>= 1;
+    }
+    result
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! | [`top_k`] | which things most often, with bounds | capacity entries | O(1), O(log k) when it must replace |
 //! | [`extremes`] | minimum and maximum of a window; how far outside all the past | monotone deque | O(1) amortised |
 //! | [`random`] | specified random numbers, the same on every machine | 40 bytes | O(1) |
-//! | [`elementary`] | `ln`, `exp`, sine made of IEEE operations only | none | about 5 ns |
+//! | [`elementary`] | `ln`, `exp`, powers, sine made of IEEE operations only | none | about 5 ns |
 //!
 //! **Same bits everywhere.** Only `+ - * / sqrt` and comparisons of `f64` are used, which IEEE 754 fixes to the bit,
 //! and no hash map's order reaches a result. `ln` and `exp` of the platform's mathematics library differ between

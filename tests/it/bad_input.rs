@@ -492,3 +492,124 @@ fn ctrl_c_ends_a_job_cleanly_and_twice_at_once() {
     assert_eq!(stopped.code, Some(130), "{stopped:?}");
     assert!(!stopped.said.contains("records in"), "{stopped:?}");
 }
+
+/// Reads what lies in a folder, and writes two files and a topic.
+const OWN_INPUT: &str = r#"
+    name = "own"
+    [source.files]
+    kind = "file"
+    path = ["in.jsonl", "more/*.jsonl"]
+    fields = { ts = "time(ms)" }
+    event_time = "ts"
+    [source.topic]
+    kind = "kafka"
+    brokers = ["a:9092", "b:9092"]
+    topics = ["numbers", "letters"]
+    fields = { ts = "time(ms)" }
+    [step.all]
+    kind = "union"
+    input = ["files", "topic"]
+    [sink.one]
+    kind = "file"
+    input = "all"
+    path = "one.jsonl"
+    [sink.two]
+    kind = "file"
+    input = "all"
+    path = "two.jsonl"
+    [sink.out]
+    kind = "kafka"
+    input = "all"
+    brokers = "b:9092"
+    topic = "results"
+"#;
+
+#[cfg(unix)]
+#[test]
+fn a_job_does_not_write_what_it_reads_or_writes_elsewhere_by_whatever_name() {
+    let folder = Folder::new(&[("job.toml", OWN_INPUT.as_bytes()), ("in.jsonl", b""), ("one.jsonl", b"")]);
+    fs::create_dir(folder.path("more")).unwrap();
+    fs::write(folder.path("more/a-00003.jsonl"), "").unwrap();
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.path(name)).unwrap();
+    ["in.jsonl", "more", "not-there.jsonl"].iter().zip(["link", "there", "nowhere"]).for_each(|(to, at)| link(to, at));
+    fs::hard_link(folder.path("in.jsonl"), folder.path("hard.jsonl")).unwrap();
+    fs::hard_link(folder.path("more/a-00003.jsonl"), folder.path("harder.jsonl")).unwrap();
+    let check = |said: &str, sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        let checked = folder.run(&[&["check", "job.toml"], &sets[..]].concat());
+        let well = said.is_empty() && checked.code == Some(0);
+        assert!(well || (checked.code == Some(2) && checked.said.contains(said)), "{said}: {sets:?}: {checked:?}");
+    };
+    let absolute = |name: &str| folder.path(name).display().to_string();
+    check("", &[]);
+    let (read, format) = ("is read by source `files`", "sink.two.format=json");
+    for path in [&absolute("in.jsonl"), "./in.jsonl", "new/../more/.././in.jsonl", "link", "hard.jsonl"] {
+        check(read, &[&format!("sink.two.path={path}"), format]);
+    }
+    for path in [&absolute("more/new.jsonl"), "there/{name}.jsonl", "harder.jsonl"] {
+        check(read, &[&format!("sink.two.path={path}")]);
+    }
+    check(read, &["sink.two.path=there/a.jsonl", "sink.two.roll_size=1MB"]);
+    check(
+        read,
+        &["sink.two.path=there/a-{part}.jsonl", "sink.two.roll_size=1MB", "source.files.path=more/a-00003.jsonl"],
+    );
+    check("", &["sink.two.path=more/deeper/new.jsonl"]);
+    let twice = "is written by sink `one` too";
+    check(twice, &[&format!("sink.two.path={}", absolute("one.jsonl"))]);
+    check(twice, &["sink.one.path=nowhere", "sink.one.format=json", "sink.two.path=not-there.jsonl"]);
+    check("where the job keeps", &["sink.two.path=eagre-data/own/dead-letters/files.rejected.jsonl"]);
+    check("where the job keeps", &["data_dir=there/..", "sink.two.path=own/dead-letters/x.jsonl"]);
+    check("the job keeps what no sink takes", &["source.files.path=./eagre-data/own/*/files.*.jsonl"]);
+    check("", &["source.files.path=eagre-data/other/dead-letters/*.jsonl"]);
+    check("topic `letters` is read by source `topic`", &["sink.out.topic=letters"]);
+    check("", &["sink.out.topic=letters", "sink.out.brokers=c:9092"]);
+}
+
+#[test]
+fn nobody_reads_standard_output_or_it_is_full() {
+    let folder = Folder::new(&[]);
+    let demo = ["demo", "--records", "2000"];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(folder.start(&demo, Stdio::null(), writer.into()).wait(&folder), ended(0, ""));
+    #[cfg(target_os = "linux")]
+    {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let said = "error: standard output: No space left on device (os error 28)\n";
+        assert_eq!(folder.start(&demo, Stdio::null(), full.into()).wait(&folder), ended(1, said));
+    }
+}
+
+#[test]
+fn a_program_is_told_objects_only() {
+    let job = ENDLESS.replace("RATE", "1000/s");
+    let folder = Folder::new(&[("job.toml", job.as_bytes()), ("five.toml", FIVE_FAULTS.as_bytes())]);
+    let running = folder.start(&["run", "job.toml", "--format", "json", "--doctor"], Stdio::null(), Stdio::null());
+    folder.hears("\"status\"");
+    running.interrupt();
+    assert_eq!(running.wait(&folder).code, Some(0));
+    let told = folder.objects("stderr");
+    let kinds: Vec<&str> = told.iter().filter_map(|object| object["kind"].as_str()).collect();
+    assert_eq!(kinds.len(), told.len());
+    assert_eq!((kinds[0], &kinds[kinds.len() - 2..]), ("status", &["stopping", "summary"][..]), "{kinds:?}");
+    let summary = &told[told.len() - 1];
+    assert_eq!(summary["stopped"], Value::Bool(true));
+    let watermark = summary["partitions"][0]["watermark"].as_str().unwrap();
+    assert!(watermark.contains('T') && watermark.ends_with('Z'), "{watermark}");
+    assert_eq!(folder.run(&["run", "five.toml", "--format", "json"]).code, Some(2));
+    let told = folder.objects("stderr");
+    assert_eq!((told.len(), &told[0]["kind"]), (1, &Value::from("error")));
+    assert!(told[0]["error"].as_str().unwrap().contains("there is no step of kind `filtre`"));
+}
+
+#[test]
+fn an_input_that_cannot_be_read_at_all_is_named() {
+    let folder = Folder::new(&[("job.toml", POISONED.as_bytes()), ("in.jsonl.gz", b"no gzip")]);
+    let done = folder.run(&["run", "job.toml", "--set", "source.readings.path=in.jsonl.gz"]);
+    let lines: Vec<String> =
+        done.said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for told in ["readings 1 read, 1 rejected", "nothing of `readings` could be read: all it gave was rejected"] {
+        assert!(lines.iter().any(|line| line == told), "{told}: {done:?}");
+    }
+}

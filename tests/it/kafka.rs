@@ -245,6 +245,15 @@ fn copy(brokers: &str, out: &Topic) -> String {
     )
 }
 
+/// Sets a flag when it is dropped.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn ids(topic: &Topic) -> Vec<u64> {
     let mut ids: Vec<u64> = topic.objects().iter().map(|row| row["id"].as_u64().unwrap()).collect();
     ids.sort_unstable();
@@ -279,6 +288,8 @@ fn a_broker_that_restarts_is_waited_for_and_nothing_is_lost() {
     };
     let sent = thread::scope(|scope| {
         let sending = scope.spawn(send_all);
+        // A test that fails must not wait for ever for the thread that sends.
+        let _ends = AtEnd(&enough);
         eventually("the first records", &job, |status| status.sinks[0].records > 500);
         broker.command("stop");
         let away = |trouble: &Option<String>| trouble.as_ref().is_some_and(|t| t.contains("is away since"));

@@ -14,3 +14,4 @@ mod nexmark;
 mod oracles;
 mod parts;
 mod program;
+mod topology;

@@ -18,6 +18,8 @@ import tempfile
 
 import duckdb
 
+from chance import Random
+
 HERE = pathlib.Path(__file__).resolve().parent
 VERSION = "2.0.0"
 SEED = 20261121
@@ -29,35 +31,6 @@ STEP = 45  # ms between arrivals
 DELAY_MAX = 2000  # ms: records are out of order by at most this, within their partition too
 GRAIN = 25  # ms: event times are multiples, so that many of a key are equal and the order of ties is tested
 OUTLIER_AT = 2000  # one value of 1e12: what subtracts in place of combining is wrong for ever after
-
-
-class Random:
-    """splitmix64 (Steele, Lea, Flood 2014)."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def bits(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) % 2**64
-        z = self.state
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-        return z ^ z >> 31
-
-    def unit(self):
-        return (self.bits() >> 11) / 2**53
-
-    def below(self, n):
-        return int(self.unit() * n)
-
-    def zipf(self, n):
-        """The rank of one of n things, the first the most frequent: 1 / (rank + 1)."""
-        x = self.unit() * sum(1 / (i + 1) for i in range(n))
-        for i in range(n):
-            x -= 1 / (i + 1)
-            if x <= 0:
-                return i
-        return n - 1
 
 
 def event(random, i):

@@ -427,6 +427,8 @@ pub(super) struct ParquetReader {
     /// The same file, open once for each row group that is read at the same time.
     files: Arc<Mutex<Vec<File>>>,
     broken: bool,
+    /// Whether nobody waits for a whole row group.
+    in_pieces: bool,
 }
 
 /// A row group that takes more than this is read some rows at a time.
@@ -442,11 +444,14 @@ impl ParquetReader {
             return Err(Failure::new(format!("it has {} rows, and was read to row {from} before", rows.rows())));
         }
         let (path, wanted, files) = (path.to_owned(), wanted.clone(), Arc::default());
-        Ok(ParquetReader { path, rows, wanted, bytes, identity, files, broken: false })
+        Ok(ParquetReader { path, rows, wanted, bytes, identity, files, broken: false, in_pieces: false })
     }
 
     /// The next row group as an errand, unless it is too large.
     fn errand(&mut self) -> Option<Read> {
+        if self.in_pieces {
+            return None;
+        }
         let file = self.files.lock().expect("nobody panics while holding the files").pop();
         let file = file.or_else(|| self.again().ok().flatten())?;
         let Some(group) = self.rows.take(ROW_GROUP_BYTES_MAX) else {
@@ -495,6 +500,10 @@ impl Reader for ParquetReader {
                 Ok(Read::Rows(only_bad(&self.wanted, bad)))
             }
         }
+    }
+
+    fn hear(&mut self, enough_to_do: bool) {
+        self.in_pieces = enough_to_do;
     }
 
     fn end(&mut self) {

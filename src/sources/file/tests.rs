@@ -276,12 +276,7 @@ fn files_come_in_order_of_name() {
         Source::open(&source, "readings", &schema).err().expect("a failure").to_string()
     };
     let text = failure("'@/z*.json'");
-    assert!(
-        text.starts_with("source `readings`: no file matches `/")
-            && text.contains(" in /")
-            && text.contains("`a10.json`"),
-        "{text}"
-    );
+    assert!(text.starts_with("no file matches `/") && text.contains(" in /") && text.contains("`a10.json`"), "{text}");
 }
 
 #[test]
@@ -304,6 +299,25 @@ fn a_file_that_is_cut_while_it_is_read_ends_where_it_was_cut() {
     assert!(bad.sequence > 0 && bad.sequence <= 64, "behind what was given before");
     reader.end();
     assert!(matches!(reader.read(1), Ok(Read::End)) && reader::is_broken(Some(reader.position())));
+}
+
+#[test]
+fn a_row_group_that_was_begun_in_pieces_is_ended_as_a_whole() {
+    let times: ArrayRef = Arc::new(Int64Array::from_iter_values(0..20_000));
+    let batch = RecordBatch::try_from_iter([("t", times)]).expect("columns");
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("a written batch");
+    let case = Case::new("event_time = 't'\nfields = { t = 'time(us)' }\n")
+        .with("a.parquet", &writer.into_inner().expect("bytes"));
+    let feed = case.feed("'@/a.parquet'", 64);
+    let mut reader = open(&feed, &feed.partitions().expect("partitions")[0], None);
+    reader.hear(true);
+    let Ok(Read::Rows(first)) = reader.read(1) else { panic!("nobody waits for more") };
+    reader.hear(false);
+    let Ok(Read::Errand(errand)) = reader.read(1) else { panic!("the rest") };
+    let mut sequences = first.sequences;
+    errand(&mut Bench::default(), &mut |rows| sequences.extend(rows.sequences)).expect("rows");
+    assert!(sequences.into_iter().eq(0..20_000) && matches!(reader.read(1), Ok(Read::End)));
 }
 
 #[test]

@@ -30,9 +30,10 @@
 //! Partitions are assigned, never subscribed to: no consumer group is joined, nothing is rebalanced, nothing is
 //! committed. A record's sequence is its offset. Messages of open and aborted transactions are not seen
 //! (`"isolation.level" = "read_uncommitted"` in `properties` shows them). A tombstone is a record without payload.
-//! A broker that is away is waited for; an offset that is no longer there is a failure, never a silent jump; so is a
-//! topic that does not exist or is deleted. About 8 MB of messages are fetched ahead for each partition
-//! (`"queued.max.messages.kbytes"`).
+//! No sink of the job may write a topic that it reads; that is seen where both name a broker in the same words, and
+//! not seen where they call one cluster by different addresses. A broker that is away is waited for; an offset that is
+//! no longer there is a failure, never a silent jump; so is a topic that does not exist or is deleted. About 8 MB of
+//! messages are fetched ahead for each partition (`"queued.max.messages.kbytes"`).
 
 mod place;
 mod queue;
@@ -44,7 +45,7 @@ use crate::formats::json::JsonDecoder;
 use crate::formats::{Fields, Frames, Layout, MakeDecoder, Messages, TimeFrom, Wanted};
 use crate::kafka_client::{self, Format, Names, Properties, Refused, Security, Watch};
 use crate::schema::{Kind, SYSTEM_NAMES, Schema};
-use crate::source::{Feed, Position, Read, Reader, Source, Wake};
+use crate::source::{Feed, Position, Read, Reader, Resource, Source, Wake};
 use crate::time::Interval;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -203,6 +204,11 @@ impl Source for KafkaSource {
         self.check_places(faults);
         self.check_fields(faults);
         (faults.len() == before).then(|| self.fields.schema())
+    }
+
+    fn reads(&self) -> Vec<Resource> {
+        let target = |topic| Resource::Topic { brokers: self.brokers.0.clone(), topic };
+        self.names().into_iter().map(target).collect()
     }
 
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {

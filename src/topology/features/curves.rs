@@ -1,7 +1,7 @@
 //! Curves over the filtration's values: how many bars are alive, and what the mean tent is.
 
-use super::numbers::raised;
 use super::{Grid, Intervals};
+use crate::stats::elementary::raised;
 
 impl Intervals {
     /// The Betti curve: how many bars are alive at each place of the grid. A bar is alive from its birth on, until just

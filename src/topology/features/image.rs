@@ -1,8 +1,7 @@
 //! Persistence images.
 
-use super::numbers::raised;
 use super::{Grid, Intervals};
-use crate::stats::elementary::exp;
+use crate::stats::elementary::{exp, raised};
 
 /// Where a persistence image is looked at, and how blurred.
 #[derive(Clone, Copy, Debug, PartialEq)]

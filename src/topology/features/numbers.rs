@@ -1,7 +1,7 @@
 //! Single numbers of a diagram.
 
 use super::Intervals;
-use crate::stats::elementary::ln;
+use crate::stats::elementary::{ln, raised};
 
 /// Which distance to the empty diagram is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,17 +54,4 @@ impl Intervals {
     fn persistences(&self) -> impl Iterator<Item = f64> {
         self.0.iter().map(|interval| interval.persistence())
     }
-}
-
-/// A power by repeated squaring; the multiplications and their order are fixed, unlike those of `powi`.
-pub(super) fn raised(mut base: f64, mut power: u32) -> f64 {
-    let mut product = 1.0;
-    while power > 0 {
-        if power & 1 == 1 {
-            product *= base;
-        }
-        base *= base;
-        power >>= 1;
-    }
-    product
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(points, [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct DelayEmbedding {
     delay: usize,
     /// The last `(dimension - 1) * delay + 1` samples, oldest first.
@@ -32,7 +33,7 @@ impl DelayEmbedding {
 
     /// The point that ends in `sample`, once `(dimension - 1) * delay` samples have come before. O(dimension).
     pub fn push(&mut self, sample: f64) -> Option<&[f64]> {
-        let span = (self.point.len() - 1) * self.delay + 1;
+        let span = self.span();
         if self.samples.len() == span {
             self.samples.pop_front();
         }
@@ -46,9 +47,33 @@ impl DelayEmbedding {
         Some(&self.point)
     }
 
+    fn span(&self) -> usize {
+        (self.point.len() - 1).saturating_mul(self.delay).saturating_add(1)
+    }
+
     /// Forgets all samples: after a gap in the series no point should reach across it.
     pub fn clear(&mut self) {
         self.samples.clear();
+    }
+}
+
+/// As it is stored; what was read back may have been damaged.
+#[derive(Deserialize)]
+struct Stored {
+    delay: usize,
+    samples: VecDeque<f64>,
+    point: Vec<f64>,
+}
+
+impl TryFrom<Stored> for DelayEmbedding {
+    type Error = &'static str;
+
+    fn try_from(Stored { delay, samples, point }: Stored) -> Result<DelayEmbedding, &'static str> {
+        let embedding = DelayEmbedding { delay, samples, point };
+        if embedding.delay == 0 || embedding.point.is_empty() || embedding.samples.len() > embedding.span() {
+            return Err("a stored embedding has no delay, no dimension, or more samples than it needs");
+        }
+        Ok(embedding)
     }
 }
 

@@ -29,6 +29,9 @@ use super::{RipsBar, RipsDiagram};
 /// The most points that a window may hold.
 pub const POINTS_MAX: usize = 1024;
 
+/// The most coordinates that the points of a stored window may have.
+const DIMENSION_MAX: usize = 1 << 20;
+
 /// Which way certificates are brought up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
@@ -108,7 +111,7 @@ impl Window {
             dimension,
             strategy: Strategy::default(),
             lunes: Lunes::new(SIDE_MIN, lanes),
-            coordinates: vec![0.0; SIDE_MIN * dimension],
+            coordinates: Vec::new(),
             positions: vec![0; SIDE_MIN],
             certified: Certified::Nothing,
             newcomers: 0,
@@ -229,6 +232,8 @@ impl Window {
         }
         let ring = self.lunes.ring;
         let slot = ring.slot(ring.count);
+        // Made with the first point, when it is known that there are such points.
+        self.coordinates.resize(ring.side * self.dimension, 0.0);
         self.coordinates[slot * self.dimension..][..self.dimension].copy_from_slice(point);
         self.positions[slot] = position;
         let mut row = self.rows.pop().unwrap_or_default();
@@ -364,7 +369,8 @@ impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let kept = Kept::deserialize(deserializer)?;
         let (points, numbers) = (kept.positions.len(), kept.coordinates.len());
-        if points > POINTS_MAX || points.checked_mul(kept.dimension) != Some(numbers) {
+        let allowed = points <= POINTS_MAX && kept.dimension <= DIMENSION_MAX;
+        if !allowed || points.checked_mul(kept.dimension) != Some(numbers) {
             let what = format!("{points} points of {} coordinates with {numbers} numbers", kept.dimension);
             return Err(de::Error::custom(format!("{what} are no window of at most {POINTS_MAX} points")));
         }

@@ -17,6 +17,9 @@ use std::collections::VecDeque;
 /// Features greater in magnitude are refused: the exact product of two could overflow.
 const MAGNITUDE_MAX: f64 = 1e140;
 
+/// The most features: there is a sum for each two of them.
+pub const FEATURES_MAX: usize = 512;
+
 /// Covariances of all pairs of features over the last vectors. State: the vectors, and about 100 bytes a pair.
 ///
 /// ```
@@ -29,20 +32,24 @@ const MAGNITUDE_MAX: f64 = 1e140;
 /// assert_eq!(correlation.correlation(0, 1), Some(-1.0));
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Correlation {
     features: usize,
     window: usize,
     /// The vectors in the window, oldest first, one after the other.
     vectors: VecDeque<f64>,
+    #[serde(skip_serializing)]
     sums: Vec<ExactSum>,
     /// Of each pair (i, j <= i): row after row of a triangle.
+    #[serde(skip_serializing)]
     products: Vec<ExactSum>,
 }
 
 impl Correlation {
-    /// Over the last `window` vectors of so many features. Both are at least 1; 0 is taken for 1.
+    /// Over the last `window` vectors of so many features. Both are at least 1, and 0 is taken for 1; features are at
+    /// most [`FEATURES_MAX`], and more are taken for as many.
     pub fn new(features: usize, window: usize) -> Correlation {
-        let (features, window) = (features.max(1), window.max(1));
+        let (features, window) = (features.clamp(1, FEATURES_MAX), window.max(1));
         Correlation {
             features,
             window,
@@ -67,6 +74,11 @@ impl Correlation {
         true
     }
 
+    /// Whether it is of so many features over so many vectors.
+    pub(super) fn fits(&self, features: usize, window: usize) -> bool {
+        (self.features, self.window) == (features.clamp(1, FEATURES_MAX), window.max(1))
+    }
+
     /// How many vectors are in the window.
     pub fn count(&self) -> usize {
         self.vectors.len() / self.features
@@ -87,6 +99,9 @@ impl Correlation {
     /// `n sum(xy) - sum(x) sum(y)`.
     fn numerator(&self, one: usize, other: usize) -> Option<f64> {
         let (row, column) = (one.max(other), one.min(other));
+        if row >= self.features {
+            return None;
+        }
         let product = self.products.get(row * (row + 1) / 2 + column)?;
         let mut sum = ExactSum::default();
         let mut add = |one: f64, other: f64| two_product(one, other).iter().for_each(|part| sum.add(*part));
@@ -108,6 +123,29 @@ impl Correlation {
                 two_product(*x, *y).iter().for_each(|part| change(product, *part));
             }
         }
+    }
+}
+
+/// What is stored: the vectors. The sums are exact, so those that are made anew have the same bits.
+#[derive(Deserialize)]
+struct Stored {
+    features: usize,
+    window: usize,
+    vectors: Vec<f64>,
+}
+
+impl TryFrom<Stored> for Correlation {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> Result<Correlation, String> {
+        let Stored { features, window, vectors } = stored;
+        let mut correlation = Correlation::new(features, window);
+        let fits = correlation.fits(features, window) && vectors.len() / correlation.features <= window;
+        if fits && vectors.chunks(correlation.features).all(|vector| correlation.push(vector)) {
+            return Ok(correlation);
+        }
+        let found = format!("{} numbers", vectors.len());
+        Err(format!("{found} are no window of at most {window} vectors of {features} features up to 1e140"))
     }
 }
 

@@ -2,19 +2,28 @@
 //!
 //! | file | answers | cost |
 //! | --- | --- | --- |
+//! | [`Scales`] | the features of all scales over one ring of values | those of the scales |
 //! | [`correlation`] | covariance and correlation of feature vectors over a sliding window, without drift | O(f^2) a slide |
 //! | [`delay`] | the delay of an embedding: first minimum of mutual information | O(n) a lag |
 //! | [`period`] | the window's length: the dominant period by autocorrelation | O(n) a lag |
 //!
-//! A scale is a window (and a delay) over the series; its features are numbers of its diagram. What is here takes
-//! vectors of numbers, one number for each feature of each scale, and does not know where they come from.
+//! A scale is a window (and a delay) over the series; its features are numbers of its diagram. [`Scales`] joins the
+//! parts: one ring, scales that follow it each for itself, and the correlation of their features. The other three take
+//! slices of numbers and do not know where they come from.
 //!
 //! **Deterministic.** Every choice is a function of the slice it is given, made of integer counts, sums in index order
 //! and comparisons; ties go to the shorter lag. Same bits everywhere.
 
 pub mod correlation;
 pub mod delay;
+mod joined;
 pub mod period;
+mod ring;
+mod scale;
+
+pub use joined::{HOP_OF_STRETCHES, SCALES_MAX, Scales, Settings};
+pub use ring::{Ring, Suited};
+pub use scale::{DIMENSION_MAX, Feature, Number, REACH_MAX, Scale, ScaleSettings, Shape};
 
 #[cfg(test)]
 mod tests {

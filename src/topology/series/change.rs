@@ -12,18 +12,22 @@
 //! is to find the minima concerned without looking at others. When `new` enters beside the window,
 //!
 //! - nothing changes unless it is lower than its neighbour;
-//! - the minima concerned are those higher than `new` with nothing lower between them and `new`: records seen from
-//!   `new`, which stand in the residue after its lowest point, in order. (A record that is not in the residue was
-//!   closed with the barrier on its other side, by something beyond that barrier on this side. So that barrier is the
-//!   nearer one now, with `new` and without.)
+//! - the minima concerned are those higher than `new` with nothing lower between them and `new`, that is, the records
+//!   of a walk away from `new`. Their barrier towards `new`, so far infinite, becomes the highest value passed before
+//!   them (`outer`); the other one, which they die at so far, is the highest on the way to the next record (`inner`).
+//!   Only where `inner` is above `outer` anything changes, and only such records are told;
+//! - the walk ends at the first value lower than `new`, into which `new` runs over the highest value passed; or at the
+//!   far end, where the last record was the lowest of the window, and `new` is now.
 //!
-//! The window is kept as two residues with their beginnings facing each other ([`super::window`]). `new` is added at
-//! the end of `near`; `far` is the other one. The records of `near` are walked from its end. Only where `new` is
-//! lower than all of `near`, the walk goes on with the lowest point of `near`, and then with those records of `far`
-//! (seen from the seam) which lie between that point and `new`; a binary search skips those that `near` shadows. A
-//! record that leaves is one that enters, read backwards: the same function serves both.
+//! A record that leaves is one that enters, read backwards: the same function serves both.
+//!
+//! **Cost.** The walk passes a block of the index with one look unless it holds the lower value that ends the walk, or
+//! a pair is told in it, or a value above `outer` follows upon which the next record makes a pair. So the blocks that
+//! it looks into, each at O(log n), are at most two for each pair told, and two more. O(log n) for each pair that
+//! changes, and once more, for any series at all.
 
-use super::residue::{Point, Residue, earlier, later};
+use super::index::{Block, Index, Next};
+use super::residue::{Point, earlier};
 
 /// What becomes of a birth.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,104 +40,101 @@ pub(super) enum Fate {
     Dies(Point),
 }
 
-/// Gives the births whose fate is another for `far`, `near` and `new` in a row than for `far` and `near`: the birth,
-/// its fate without `new` and that with it. (Both may be the same now and then.) O(1) for each, and one binary
-/// search.
+/// An extreme value of a block. Where in the block is looked up only when it is told.
+#[derive(Clone, Copy)]
+struct Seen {
+    value: f64,
+    start: u64,
+    span: u64,
+}
+
+/// Gives the births whose fate is another when `new` stands beside the values of the index, at their left end, or else
+/// at the `RIGHT` one: the birth, its fate without `new` and that with it.
 #[inline(always)]
-pub(super) fn end_point<const SUPER: bool>(
-    near: &Residue,
-    far: &Residue,
+pub(super) fn end_point<const SUPER: bool, const RIGHT: bool>(
+    index: &Index,
     new: Point,
     mut give: impl FnMut(Point, Fate, Fate),
 ) {
-    let Some(&beside) = near.points().last().or(far.points().first()) else {
+    let mut range = index.range();
+    if range.is_empty() {
         return give(new, Fate::Absent, Fate::Never);
-    };
+    }
+    let start = if RIGHT { range.end - 1 } else { range.start };
+    let beside = Point { value: index.value(start), position: start };
     if earlier::<SUPER>(beside, new) {
         return;
     }
-    let points = near.points();
-    if !points.is_empty() {
-        let first = near.first::<SUPER>();
-        let mut index = points.len() - 1 - (points.len() - 1 - first) % 2;
-        while index > first && earlier::<SUPER>(new, points[index]) {
-            give(points[index], Fate::Dies(points[index - 1]), Fate::Dies(outer(points, index)));
-            index -= 2;
+    if RIGHT {
+        range.end -= 1
+    } else {
+        range.start += 1
+    }
+    let seen = |block: &Block, value| Seen { value, start: block.start, span: block.span };
+    let mut record = Seen { value: beside.value, start, span: 1 };
+    let (mut outer, mut inner, mut ended) = (record, None::<Seen>, false);
+    index.walk::<RIGHT>(range, |block| {
+        let (low, high) = (block.stretch.low, block.stretch.high);
+        let (first, last) = if SUPER { (high, low) } else { (low, high) };
+        if !beyond::<RIGHT>(SUPER, first, record.value) {
+            if beyond::<RIGHT>(!SUPER, last, inner.unwrap_or(outer).value) {
+                inner = Some(seen(&block, last));
+            }
+            return Next::Behind;
         }
-        if earlier::<SUPER>(points[index], new) {
-            return give(new, Fate::Absent, Fate::Dies(points[index + 1]));
+        let ends = beyond::<RIGHT>(SUPER, first, new.value);
+        if block.span > 1 && (ends || inner.is_some() || beyond::<RIGHT>(!SUPER, last, outer.value)) {
+            return Next::Into;
         }
+        if let Some(inner) = inner.take() {
+            let (before, after) = (locate::<SUPER>(index, inner), locate::<SUPER>(index, outer));
+            give(locate_first::<SUPER>(index, record), Fate::Dies(before), Fate::Dies(after));
+            outer = inner;
+        }
+        record = seen(&block, first);
+        ended = ends;
+        if ends { Next::Stop } else { Next::Behind }
+    });
+    let barrier = Fate::Dies(locate::<SUPER>(index, outer));
+    if ended {
+        return give(new, Fate::Absent, barrier);
     }
-    beyond_near::<SUPER>(near, far, new, give);
-}
-
-/// The step where `new` comes before all of `near` in the filtration.
-#[inline(never)]
-fn beyond_near<const SUPER: bool>(near: &Residue, far: &Residue, new: Point, mut give: impl FnMut(Point, Fate, Fate)) {
-    let lowest = (!near.points().is_empty()).then(|| near.first::<SUPER>());
-    let seen = nearest::<SUPER>(far, lowest.map(|index| near.points()[index]));
-    if let Some(index) = lowest {
-        let barrier = seen.map(|at| later::<SUPER>(inner(far.points(), at), inner(near.points(), index)));
-        let death = sooner::<SUPER>(barrier, outer(near.points(), index));
-        give(near.points()[index], barrier.map_or(Fate::Never, Fate::Dies), Fate::Dies(death));
-    }
-    let Some(mut index) = seen else {
-        return give(new, Fate::Absent, Fate::Never);
-    };
-    let (points, first, highest) = (far.points(), far.first::<SUPER>(), near.last::<SUPER>());
-    let barrier = |index| highest.map_or(inner(points, index), |point| later::<SUPER>(inner(points, index), point));
-    while index < first && earlier::<SUPER>(new, points[index]) {
-        let death = sooner::<SUPER>(Some(points[index + 1]), barrier(index));
-        give(points[index], Fate::Dies(points[index + 1]), Fate::Dies(death));
-        index += 2;
-    }
-    if earlier::<SUPER>(points[index], new) {
-        return give(new, Fate::Absent, Fate::Dies(barrier(index)));
-    }
-    give(points[index], Fate::Never, Fate::Dies(barrier(index)));
+    give(locate_first::<SUPER>(index, record), Fate::Never, barrier);
     give(new, Fate::Absent, Fate::Never);
 }
 
-/// Of the records of `far`, seen from the seam, the nearest that is earlier than `than`: its index.
+/// Whether `value`, which comes later in a walk to the right or else to the `LEFT`, is lower than another, or else
+/// `above` it: of equal values that at the right is higher.
 #[inline(always)]
-pub(super) fn nearest<const SUPER: bool>(far: &Residue, than: Option<Point>) -> Option<usize> {
-    let points = far.points();
-    if points.is_empty() {
-        return None;
+fn beyond<const LEFT: bool>(above: bool, value: f64, other: f64) -> bool {
+    if above == LEFT {
+        if above { value > other } else { value < other }
+    } else if above {
+        value >= other
+    } else {
+        value <= other
     }
-    let first = far.first::<SUPER>();
-    let Some(than) = than else { return Some(first % 2) };
-    if !earlier::<SUPER>(points[first], than) {
-        return None;
-    }
-    // Every second point from the seam to the first one is a record, each earlier in the filtration than the one
-    // before.
-    let (mut no, mut yes) = (0, first / 2);
-    while no < yes {
-        let middle = (no + yes) / 2;
-        if earlier::<SUPER>(points[first % 2 + 2 * middle], than) {
-            yes = middle;
-        } else {
-            no = middle + 1;
-        }
-    }
-    Some(first % 2 + 2 * yes)
 }
 
-/// What stands between a record and the seam: its barrier on that side, itself where it stands at the seam.
+/// The point of a block's value that is its last in the filtration.
 #[inline(always)]
-pub(super) fn inner(points: &[Point], index: usize) -> Point {
-    points[index.saturating_sub(1)]
+fn locate<const SUPER: bool>(index: &Index, seen: Seen) -> Point {
+    if seen.span == 1 { Point { value: seen.value, position: seen.start } } else { extreme(index, seen, !SUPER) }
 }
 
-/// What stands between a record and the end: its barrier on that side, itself where it stands at the end.
+/// The point of a block's value that is its first in the filtration.
 #[inline(always)]
-fn outer(points: &[Point], index: usize) -> Point {
-    points[(index + 1).min(points.len() - 1)]
+fn locate_first<const SUPER: bool>(index: &Index, seen: Seen) -> Point {
+    if seen.span == 1 { Point { value: seen.value, position: seen.start } } else { extreme(index, seen, SUPER) }
 }
 
-/// The nearer of two barriers, of which the first may be infinite.
-#[inline(always)]
-pub(super) fn sooner<const SUPER: bool>(one: Option<Point>, other: Point) -> Point {
-    one.filter(|one| earlier::<SUPER>(*one, other)).unwrap_or(other)
+/// The point of a block's lowest or highest value: the earliest of the lowest, the latest of the highest.
+#[inline(never)]
+fn extreme(index: &Index, seen: Seen, highest: bool) -> Point {
+    let range = seen.start..seen.start + seen.span;
+    let found = match highest {
+        false => index.find::<false>(range, |stretch| stretch.low == seen.value),
+        true => index.find::<true>(range, |stretch| stretch.high == seen.value),
+    };
+    Point { value: seen.value, position: found.expect("a block has its extreme value") }
 }

@@ -1,73 +1,107 @@
 //! The longest pair of a window, without looking at all of them.
 //!
-//! A maximum cannot be taken back like a sum, but the residues tell it. A minimum whose pair is closed within the front
-//! or within the back is counted there. All others stand in one of the two residues, and there persistence falls with
-//! the distance from the lowest point: of two minima on the same side of it, the farther one is higher and both its
-//! barriers are lower or the same. So there are three candidates in each residue, its lowest point and the minima next
-//! to it on either side. (Where those are infinitely long and so do not count, the next ones follow.)
+//! Take sublevel sets. Left of the lowest value of the window every minimum has something lower to its right, so it
+//! dies no later than at the highest value before that, and lives no longer than the greatest **rise** there: the most
+//! by which a value lies above an earlier one. The rise is itself a pair. Let it lead from `m` to `e`: a value lower
+//! than `m` before `e`, or higher than `e` after `m` with nothing lower than `m` between, would make a greater one. So
+//! `m` has nothing lower to its left, its other barrier is `e`, and it dies there. Right of the lowest value, read this
+//! backwards: the longest pair is the greatest **fall**. Rise and fall of a stretch are O(log n) blocks of the index
+//! ([`super::index`]), and differences are rounded once, as the lengths of pairs are, so the bits are the same.
+//!
+//! **Infinite values** cut the series into segments. A pair of finite length lies within one, and what the segment
+//! borders on decides: at a *low* border (minus infinity) there is something lower than any minimum, at a *high* one
+//! (plus infinity) its barrier is infinite. The end of the window is high for sublevel and low for superlevel sets,
+//! where all is turned upside down. With both borders high it is as above; with both low the same upside down; from low
+//! to high every pair is a fall (the minimum is lower than its border on the right only), from high to low a rise.
+//! Segments between two infinite values stay as they are until they leave, so the window keeps their maximum as any
+//! sliding maximum (a queue in which no length is followed by a longer one).
 
-use super::change::{inner, nearest, sooner};
-use super::front::longer;
-use super::residue::{Point, Residue, later};
+use std::collections::VecDeque;
+use std::ops::Range;
 
-/// The greatest finite length of the pairs of `front` and `back`, their beginnings facing each other, and of `closed`.
-#[inline]
-pub(super) fn longest<const SUPER: bool>(front: &Residue, back: &Residue, closed: f64) -> f64 {
-    let ends = towards_end::<SUPER>(front, towards_end::<SUPER>(back, closed));
-    towards_seam::<SUPER>(front, back, towards_seam::<SUPER>(back, front, ends))
-}
+use super::index::{Index, Stretch};
+use super::pair::Filtration;
+use super::residue::Point;
+use super::window::pairs;
 
-/// The same of minima after the lowest: nothing lower lies outside of them, so their barrier is on the inner side.
-#[inline(always)]
-fn towards_end<const SUPER: bool>(own: &Residue, mut found: f64) -> f64 {
-    let points = own.points();
-    if !points.is_empty() {
-        for index in (own.first::<SUPER>() + 2..points.len()).step_by(2) {
-            let length = length(points[index], points[index - 1]);
-            found = longer(found, length);
-            if length < f64::INFINITY {
-                break;
+/// The longest finite pair of each segment between two infinite values, as far as no later one is longer; with the
+/// position of the infinite value at its left.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Segments(VecDeque<(u64, f64)>);
+
+impl Segments {
+    /// Hears of an infinite value that is about to enter.
+    #[cold]
+    pub(super) fn wall(&mut self, index: &Index, wall: f64) {
+        let range = index.range();
+        if let Some(left) = index.find::<true>(range.clone(), infinite) {
+            let inside = left + 1..range.end;
+            let length = between(index, [index.value(left) < 0.0, wall < 0.0], inside.clone(), index.stretch(inside));
+            while self.0.back().is_some_and(|(_, other)| *other <= length) {
+                self.0.pop_back();
             }
+            self.0.push_back((left, length));
         }
     }
-    found
-}
 
-/// The same of the lowest point and of the minima before it: the other side of the seam may have something lower.
-#[inline(always)]
-fn towards_seam<const SUPER: bool>(own: &Residue, other: &Residue, mut found: f64) -> f64 {
-    let points = own.points();
-    if points.is_empty() {
-        return found;
-    }
-    let mut index = own.first::<SUPER>();
-    if let Some(barrier) = across::<SUPER>(own, other, index) {
-        found = longer(found, length(points[index], barrier));
-    }
-    while index >= 2 {
-        index -= 2;
-        // The barrier towards the end bounds the length, which spares most searches for the other one.
-        if length(points[index], points[index + 1]) <= found {
-            break;
-        }
-        let death = sooner::<SUPER>(across::<SUPER>(own, other, index), points[index + 1]);
-        let length = length(points[index], death);
-        found = longer(found, length);
-        if length < f64::INFINITY {
-            break;
+    /// Forgets the segments at the left of which nothing infinite is left.
+    #[inline(always)]
+    pub(super) fn forget(&mut self, head: u64) {
+        if self.0.front().is_some_and(|(left, _)| *left < head) {
+            self.0.pop_front();
         }
     }
-    found
+
+    /// The longest finite pair of sublevel sets, or of superlevel ones. O(log n).
+    pub(super) fn longest(&self, index: &Index, superlevel: bool) -> f64 {
+        let range = index.range();
+        let whole = index.stretch(range.clone());
+        if !infinite(whole) {
+            return between(index, [superlevel; 2], range, whole);
+        }
+        let (first, last) = (index.find::<false>(range.clone(), infinite), index.find::<true>(range.clone(), infinite));
+        let (first, last) = first.zip(last).expect("a stretch is infinite by a value");
+        let segment = |low, range: Range<u64>| between(index, low, range.clone(), index.stretch(range));
+        let before = segment([superlevel, index.value(first) < 0.0], range.start..first);
+        let after = segment([index.value(last) < 0.0, superlevel], last + 1..range.end);
+        before.max(after).max(self.0.front().map_or(0.0, |(_, length)| *length))
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(u64, f64)>()
+    }
 }
 
-/// The barrier on the other side of the seam and before it; none where nothing earlier is there.
-#[inline(always)]
-fn across<const SUPER: bool>(own: &Residue, other: &Residue, index: usize) -> Option<Point> {
-    nearest::<SUPER>(other, Some(own.points()[index]))
-        .map(|at| later::<SUPER>(inner(other.points(), at), inner(own.points(), index)))
+fn infinite(stretch: Stretch) -> bool {
+    (stretch.low == f64::NEG_INFINITY) | (stretch.high == f64::INFINITY)
 }
 
-#[inline(always)]
-fn length(birth: Point, death: Point) -> f64 {
-    (birth.value - death.value).abs()
+/// The longest finite pair of a segment of finite values that amounts to `whole`: whether its left border and its right
+/// one are `low`.
+fn between(index: &Index, low: [bool; 2], range: Range<u64>, whole: Stretch) -> f64 {
+    let length = match low {
+        _ if range.is_empty() => 0.0,
+        [true, false] => whole.fall,
+        [false, true] => whole.rise,
+        [false, false] => {
+            let (left, right) = index.split(range.clone(), |stretch| stretch.low == whole.low);
+            left.rise.max(right.fall)
+        }
+        [true, true] => {
+            let (left, right) = index.split(range.clone(), |stretch| stretch.high == whole.high);
+            left.fall.max(right.rise)
+        }
+    };
+    if length < f64::INFINITY { length } else { from_pairs(index, low, range) }
+}
+
+/// The same from all its pairs: for values so far apart (1.8e308) that a difference of finite ones is infinite. O(n).
+#[cold]
+fn from_pairs(index: &Index, low: [bool; 2], range: Range<u64>) -> f64 {
+    let border = |low| if low { f64::NEG_INFINITY } else { f64::INFINITY };
+    let inside = range.clone().map(|position| (position + 1, index.value(position)));
+    let bordered = [(range.start, border(low[0]))].into_iter().chain(inside).chain([(range.end + 1, border(low[1]))]);
+    let points = bordered.map(|(position, value)| Point { value, position });
+    let lengths = pairs(points, Filtration::Sublevel, 0.0).into_iter().map(|pair| pair.persistence());
+    lengths.filter(|length| *length < f64::INFINITY).fold(0.0, f64::max)
 }

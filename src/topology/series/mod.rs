@@ -1,23 +1,24 @@
 //! Persistent homology of a series in a sliding window: the hills and valleys it has, how deep they are, and which
-//! records made them. Exact, in amortised constant time for each record.
+//! records made them. Exact, in time O(log n) for each pair that a record changes.
 //!
 //! A series is a function on a line. Its sublevel sets at `t` (where it is at most `t`) fall into components; as `t`
 //! rises, one is born at each minimum, and where two meet at a maximum the younger one dies. The pairs of birth and
 //! death are the persistence diagram of degree 0, which on a line is all there is.
 //!
-//! To see how the diagram is kept while the window slides, read two files: [`residue`], what is known of a stretch of
-//! the series and why it is enough, and `change.rs`, what one record changes.
+//! To see how the diagram is kept while the window slides, read `change.rs`: what one record changes, and how it is
+//! found in the values. To see how any stretch is put together, read [`residue`]: what is known of it, and why that is
+//! enough.
 //!
 //! | file | answers |
 //! | --- | --- |
 //! | [`residue`] | the summary of a stretch: the extremes that are not paired yet; joining is associative |
 //! | `change` | the incremental step: which pairs change when a record enters or leaves |
-//! | [`window`] | a window as a queue of two residues, with bounded steps and 9 to 20 bytes a value |
-//! | `front`, `blocks` | its older half, of which values are taken back; summaries of blocks to rebuild it from |
+//! | [`window`] | the window: steps in O(log n) for each pair that changes, whatever the series; 8.5 bytes a value |
+//! | `index` | what stretches of the window reach: lowest, highest, greatest rise and fall |
 //! | [`tree`] | any stretch of a series (all scales of one), and corrections of values long past |
 //! | [`pair`] | sublevel, superlevel, extended; a pair with the positions of its records; who hears of changes |
 //! | [`statistics`] | count, total and power total, longest, entropy, Betti curve, the same bits whatever the history |
-//! | `longest` | the greatest length, which can be neither summed nor taken back |
+//! | `longest` | the greatest length, which can be neither summed nor taken back: a greatest rise or fall |
 //! | [`gaps`] | what becomes of missing values: reject, skip, hold, break |
 //! | [`sliding`] | all of it: a window by count or by time, with gaps and statistics, that can be stored |
 //!
@@ -28,9 +29,8 @@
 //! **Ties.** Values are ordered by value, then by position: of equal values the later one is the higher. Pairs of no
 //! length are left out. Negative zero is zero, infinities are values, NaN is none.
 //!
-//! **Limits.** An oscillation that grows or decays all along the window stays in the residue as a whole. Time for
-//! each value stays constant on average, and so do the statistics; but memory rises to some 75 bytes a value, and the
-//! step in which the window's older half is rebuilt takes time in proportion to the window (22 ms for 2^20 values).
+//! **Limits.** One value can change many pairs at once, as a new lowest value does at the end of an oscillation that
+//! decays; such a step takes O(log n) for each. Apart from that no series is worse than another, in time or in memory.
 
 pub mod gaps;
 pub mod pair;
@@ -40,9 +40,8 @@ pub mod statistics;
 pub mod tree;
 pub mod window;
 
-mod blocks;
 mod change;
-mod front;
+mod index;
 mod longest;
 
 #[cfg(test)]

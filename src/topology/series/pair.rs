@@ -118,3 +118,9 @@ impl<A: Changes, B: Changes> Changes for (&mut A, &mut B) {
         self.1.leave(pair);
     }
 }
+
+/// The longer of two lengths, as long as it is finite. The difference of equal infinities is no number, and no length.
+#[inline(always)]
+pub(super) fn longer(longest: f64, length: f64) -> f64 {
+    if length > longest && length < f64::INFINITY { length } else { longest }
+}

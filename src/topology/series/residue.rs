@@ -21,8 +21,8 @@
 //!
 //! **A monoid.** Taking pairs out in any order leaves the same residue, because a pair stays removable however the
 //! others are removed. So the residue of two stretches one after the other is the residue of their two residues in a
-//! row, and this joining is associative. That is all that a sliding window ([`super::window`]) and a segment tree
-//! ([`super::tree`]) ask for.
+//! row, and this joining is associative. That is all that a segment tree ([`super::tree`]) asks for. (A sliding window
+//! needs no residue to be kept: [`super::window`].)
 //!
 //! **Reading the rest.** In the residue of a whole window a minimum before the lowest pairs with the maximum next to it
 //! on the right, one after the lowest with that on the left (its nearer barrier, since the zigzag widens towards the
@@ -53,20 +53,13 @@ pub(super) fn earlier<const SUPER: bool>(a: Point, b: Point) -> bool {
     if SUPER { b.below(a) } else { a.below(b) }
 }
 
-/// Whether `new`, which stands to the right of `old` or else to the `LEFT`, is higher. One comparison: see the
-/// positions.
+/// Whether `new`, which stands to the right of `old`, is higher. One comparison: see the positions.
 #[inline(always)]
-fn rises<const LEFT: bool>(old: Point, new: Point) -> bool {
-    if LEFT { old.value < new.value } else { old.value <= new.value }
+fn rises(old: Point, new: Point) -> bool {
+    old.value <= new.value
 }
 
-/// The later of two points in the filtration.
-#[inline(always)]
-pub(super) fn later<const SUPER: bool>(a: Point, b: Point) -> Point {
-    if earlier::<SUPER>(a, b) { b } else { a }
-}
-
-/// A residue that grows at its end: to the right for the newest values of a window, to the left for the oldest ones.
+/// A residue that grows at its right end.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Residue {
     points: Vec<Point>,
@@ -83,18 +76,18 @@ impl Residue {
 
     /// How many of its points stay when `new` is added at its end. Those after them go: first the pairs that `new`
     /// closes, two by two, then perhaps a last point that `new` replaces because it goes on in the same direction. O(1)
-    /// for each point that goes. A residue grows to one side only: `LEFT`, or else to the right.
+    /// for each point that goes.
     #[inline(always)]
-    pub(super) fn kept<const LEFT: bool>(&self, new: Point) -> usize {
+    fn kept(&self, new: Point) -> usize {
         let points = &self.points[..];
         let mut kept = points.len();
         let Some(&last) = points.last() else { return 0 };
-        let rises = rises::<LEFT>(last, new);
+        let rises = rises(last, new);
         if kept >= 2 {
-            kept -= usize::from(self::rises::<LEFT>(points[kept - 2], last) == rises);
+            kept -= usize::from(self::rises(points[kept - 2], last) == rises);
         }
         while let [.., e1, e2, e3] = points[..kept]
-            && (self::rises::<LEFT>(e1, e3) == rises) & (self::rises::<LEFT>(e2, new) == rises)
+            && (self::rises(e1, e3) == rises) & (self::rises(e2, new) == rises)
         {
             kept -= 2;
         }
@@ -103,10 +96,10 @@ impl Residue {
 
     /// Puts `new` after the first `kept` points, as [`Residue::kept`] has counted them.
     #[inline(always)]
-    pub(super) fn place<const LEFT: bool>(&mut self, kept: usize, new: Point) {
+    fn place(&mut self, kept: usize, new: Point) {
         self.points.truncate(kept);
         self.points.push(new);
-        if kept <= self.peak || (kept == self.peak + 1 && self.widens::<LEFT>(kept)) {
+        if kept <= self.peak || (kept == self.peak + 1 && self.widens(kept)) {
             self.peak = kept;
         }
     }
@@ -114,11 +107,11 @@ impl Residue {
     /// Adds `new` at the right and gives each pair that it closes.
     #[inline(always)]
     pub fn push(&mut self, new: Point, mut closed: impl FnMut(Point, Point)) {
-        let kept = self.kept::<false>(new);
+        let kept = self.kept(new);
         for pair in self.points[kept..].chunks_exact(2) {
             closed(pair[0], pair[1]);
         }
-        self.place::<false>(kept, new);
+        self.place(kept, new);
     }
 
     /// Adds another residue at the right and gives each pair that this closes. O(1) for each, and a copy.
@@ -134,21 +127,6 @@ impl Residue {
         self.points.extend_from_slice(narrowing);
     }
 
-    /// Takes back what was added after the first `kept` points, and puts `removed` in its place.
-    #[inline(always)]
-    pub(super) fn restore<const LEFT: bool>(&mut self, kept: usize, removed: impl Iterator<Item = Point>) {
-        self.points.truncate(kept);
-        self.points.extend(removed);
-        if self.peak >= kept {
-            // The steps before `kept` widen; the peak is where they cease to.
-            let mut index = kept;
-            while index < self.points.len() && self.widens::<LEFT>(index) {
-                index += 1;
-            }
-            self.peak = index.saturating_sub(1);
-        }
-    }
-
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.points.clear();
@@ -157,12 +135,12 @@ impl Residue {
 
     /// Whether the step to `points[index]` is wider than the one before it.
     #[inline(always)]
-    fn widens<const LEFT: bool>(&self, index: usize) -> bool {
+    fn widens(&self, index: usize) -> bool {
         if index < 2 {
             return true;
         }
         let (before, last, new) = (self.points[index - 2], self.points[index - 1], self.points[index]);
-        rises::<LEFT>(before, new) == rises::<LEFT>(last, new)
+        rises(before, new) == rises(last, new)
     }
 
     /// Index of its first point in the filtration: the lowest for sublevel sets, the highest for superlevel sets.

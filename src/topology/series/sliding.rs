@@ -144,10 +144,10 @@ impl Sliding {
         }
     }
 
-    /// The statistics of the present diagram. O(1).
+    /// The statistics of the present diagram. O(1), and O(log n) when the longest pair has left.
     #[inline]
     pub fn summary(&self) -> Summary {
-        self.statistics.summary(self.window.longest())
+        self.statistics.summary(|| self.window.longest())
     }
 
     /// How many pairs are alive at each level of the settings, in order of the levels; none if no levels were given.
@@ -198,6 +198,14 @@ impl<'de> Deserialize<'de> for Sliding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Sliding, D::Error> {
         let stored = Stored::<Settings, Window, VecDeque<i64>>::deserialize(deserializer)?;
         let mut sliding = Sliding::new(stored.settings).map_err(serde::de::Error::custom)?;
+        let times = if matches!(sliding.settings.reach, Reach::Time(_)) { stored.window.len() } else { 0 };
+        if stored.times.len() != times
+            || !stored.times.iter().is_sorted()
+            || stored.last.is_some_and(f64::is_nan)
+            || !stored.window.looks(sliding.settings.filtration, sliding.settings.tolerance)
+        {
+            return Err(serde::de::Error::custom("a stored window does not fit its settings, its times or its gaps"));
+        }
         stored.window.pairs().into_iter().for_each(|pair| sliding.statistics.enter(pair));
         (sliding.window, sliding.times, sliding.last) = (stored.window, stored.times, stored.last);
         Ok(sliding)

@@ -8,11 +8,13 @@
 //! A pair of infinite length (the component that never dies, one bounded by an infinite value) is counted apart and is
 //! in no sum.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::exact::ExactSum;
 use super::pair::{Changes, Pair};
-use crate::stats::elementary::ln;
+use crate::stats::elementary::{ln, raised};
 
 /// What a diagram amounts to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,7 +35,7 @@ pub struct Summary {
 }
 
 /// The sums over finite lengths.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Totals {
     power: u32,
     count: u64,
@@ -110,28 +112,10 @@ impl Totals {
     }
 }
 
-/// `x` times itself, `power` times over; 1 for the power 0.
-#[inline(always)]
-fn raised(x: f64, power: u32) -> f64 {
-    if power == 2 {
-        return x * x;
-    }
-    // By squaring: a few roundings, always the same ones.
-    let (mut result, mut square, mut left) = (1.0, x, power);
-    while left > 0 {
-        if left & 1 == 1 {
-            result *= square;
-        }
-        square *= square;
-        left >>= 1;
-    }
-    result
-}
-
 /// How many pairs are alive at each level of a grid.
 ///
 /// A pair is alive at `t` if `birth <= t < death`; for a superlevel pair, if `birth >= t > death`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BettiCurve {
     levels: Vec<f64>,
     /// By how much the curve rises at each level.
@@ -172,24 +156,42 @@ impl BettiCurve {
     }
 }
 
+/// The greatest finite length as far as comings and goings tell it: when the longest pair leaves, the next one is
+/// unknown, but no longer.
+#[derive(Clone, Copy, Debug)]
+struct Longest {
+    at_most: f64,
+    known: bool,
+}
+
+impl Default for Longest {
+    fn default() -> Longest {
+        Longest { at_most: f64::INFINITY, known: false }
+    }
+}
+
 /// The statistics of a diagram that changes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Statistics {
     totals: Totals,
     betti: Option<BettiCurve>,
+    longest: Cell<Longest>,
 }
 
 impl Statistics {
     /// Of the empty diagram. `power` is that of [`Summary::power_total`].
     pub fn new(power: u32, betti: Option<BettiCurve>) -> Statistics {
-        Statistics { totals: Totals::new(power), betti }
+        Statistics { totals: Totals::new(power), betti, longest: Cell::new(Longest { at_most: 0.0, known: true }) }
     }
 
-    /// What the diagram amounts to; `longest` is the greatest finite length, which only the window knows
-    /// ([`super::window::Window::longest`]). O(1).
+    /// What the diagram amounts to. O(1), but for `longest`: it is asked for the greatest finite length if that cannot
+    /// be told from what came and went, because the longest pair left ([`super::window::Window::longest`]).
     #[inline]
-    pub fn summary(&self, longest: f64) -> Summary {
-        self.totals.summary(longest)
+    pub fn summary(&self, longest: impl FnOnce() -> f64) -> Summary {
+        if !self.longest.get().known {
+            self.longest.set(Longest { at_most: longest(), known: true });
+        }
+        self.totals.summary(self.longest.get().at_most)
     }
 
     /// The Betti curve, if it was asked for.
@@ -207,7 +209,11 @@ impl Statistics {
 impl Changes for Statistics {
     #[inline(always)]
     fn enter(&mut self, pair: Pair) {
-        self.totals.add(pair.persistence());
+        let length = pair.persistence();
+        self.totals.add(length);
+        if length >= self.longest.get().at_most && length < f64::INFINITY {
+            self.longest.set(Longest { at_most: length, known: true });
+        }
         if let Some(betti) = &mut self.betti {
             betti.change(pair, 1);
         }
@@ -215,7 +221,10 @@ impl Changes for Statistics {
 
     #[inline(always)]
     fn leave(&mut self, pair: Pair) {
-        self.totals.subtract(pair.persistence());
+        let length = pair.persistence();
+        self.totals.subtract(length);
+        let longest = self.longest.get_mut();
+        longest.known &= length != longest.at_most;
         if let Some(betti) = &mut self.betti {
             betti.change(pair, -1);
         }
@@ -237,14 +246,14 @@ mod tests {
     fn of_a_few_pairs() {
         let pair = |birth, death| Pair { birth, death, born: 0, died: None };
         let mut statistics = Statistics::new(2, Some(BettiCurve::new(&[2.0, 0.0, 1.0, f64::NAN, 1.0])));
-        assert_eq!(statistics.summary(0.0), Summary::default());
+        assert_eq!(statistics.summary(|| 0.0), Summary::default());
         statistics.enter(pair(0.0, 1.0));
         statistics.enter(pair(0.5, f64::INFINITY));
-        assert_eq!(statistics.summary(1.0).entropy, 0.0);
+        assert_eq!(statistics.summary(|| 1.0).entropy, 0.0);
         statistics.enter(pair(1.0, 2.0));
         statistics.enter(pair(2.0, 1.5));
         statistics.leave(pair(2.0, 1.5));
-        let summary = statistics.summary(1.0);
+        let summary = statistics.summary(|| 1.0);
         assert_eq!((summary.count, summary.infinite, summary.total, summary.power_total), (2, 1, 2.0, 2.0));
         assert!((summary.entropy - std::f64::consts::LN_2).abs() < 1e-15);
         assert_eq!(statistics.betti().unwrap().values().collect::<Vec<_>>(), [1, 2, 1]);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::diagram::{Bar, Diagram};
+use super::index::{Index, steps};
 use super::pair::{Changes, Filtration, Pair, diagram};
 use super::statistics::{BettiCurve, Statistics, Summary};
 use super::window::Window;
@@ -76,13 +77,17 @@ pub(super) fn summarised(pairs: &[Pair], power: u32) -> Summary {
     // Another order than that in which they came.
     pairs.iter().rev().for_each(|pair| statistics.enter(*pair));
     let finite = pairs.iter().map(|pair| pair.persistence()).filter(|length| length.is_finite());
-    statistics.summary(finite.fold(0.0, f64::max))
+    Summary { longest: finite.fold(0.0, f64::max), ..statistics.summary(|| 0.0) }
 }
 
 /// The bits, so that equal means equal.
 pub(super) fn bits(summary: Summary) -> [u64; 6] {
     let Summary { count, infinite, total, power_total, longest, entropy } = summary;
     [count, infinite, total.to_bits(), power_total.to_bits(), longest.to_bits(), entropy.to_bits()]
+}
+
+fn with_blocks(filtration: Filtration, tolerance: f64, shifts: [u32; 2]) -> Window {
+    Window::with_index(filtration, tolerance, Index::new(0, shifts))
 }
 
 /// The diagram as told by changes: a pair may enter once only, and leave only when it is in.
@@ -145,8 +150,7 @@ struct Run {
 fn slides(run: &Run) -> usize {
     let mut random = Random::new(run.seed);
     let values: Vec<f64> = series(run.kind, 400, &mut random).iter().map(|value| value + 0.0).collect();
-    let mut window =
-        Window::with_blocks(run.filtration, run.tolerance, [[4, 16], [2, 8], [8, 16]][run.seed as usize % 3]);
+    let mut window = with_blocks(run.filtration, run.tolerance, [[2, 2], [1, 1], [3, 1]][run.seed as usize % 3]);
     let (mut told, mut statistics) = (Told::default(), Statistics::new(2, Some(BettiCurve::new(&[-1.0, 0.0, 1.5]))));
     let mut compared = 0;
     for value in values.iter().copied() {
@@ -163,8 +167,9 @@ fn slides(run: &Run) -> usize {
             told.0.sort_by_key(|pair| (pair.birth > pair.death, pair.born));
             assert_eq!(told.0, pairs, "told: {place}");
             assert_eq!(window.pairs(), pairs, "pairs: {place}");
-            let summary = statistics.summary(window.longest());
+            let summary = statistics.summary(|| window.longest());
             assert_eq!(bits(summary), bits(summarised(&pairs, 2)), "{place}: {summary:?}");
+            assert_eq!(window.longest().to_bits(), summary.longest.to_bits(), "{place}");
             let mut curve = BettiCurve::new(&[-1.0, 0.0, 1.5]);
             let alive = |pair: &Pair, t: f64| {
                 if pair.birth < pair.death {
@@ -222,7 +227,7 @@ fn long_windows_agree_too() {
                 let head = window.head() as usize;
                 let pairs = union_find(&values[head..=i], head as u64, filtration, 0.0);
                 assert_eq!(window.pairs(), pairs, "kind {kind}, {i}");
-                let summary = statistics.summary(window.longest());
+                let summary = statistics.summary(|| window.longest());
                 assert_eq!(bits(summary), bits(summarised(&pairs, 2)), "kind {kind}, {i}");
                 let runs =
                     |t: f64| values[head..=i].chunk_by(|a, b| (*a <= t) == (*b <= t)).filter(|r| r[0] <= t).count();
@@ -235,14 +240,68 @@ fn long_windows_agree_too() {
     }
 }
 
+/// Counts what it is told.
+#[derive(Default)]
+struct Count(u64);
+
+impl Changes for Count {
+    fn enter(&mut self, _: Pair) {
+        self.0 += 1;
+    }
+
+    fn leave(&mut self, _: Pair) {
+        self.0 += 1;
+    }
+}
+
+/// No step looks at more than O(log n) values and blocks for each pair that it tells of, and as many once more,
+/// however the series was made to hurt: oscillations that grow and decay, ramps, ramps under a spike, walls. In 2^14
+/// values there are three sizes of blocks, and a walk passes at most 63 values and 15 blocks of each size at both ends.
+#[test]
+fn worst_steps() {
+    const WALK: u64 = 2 * (63 + 3 * 15) + 4;
+    let (count, mut random) = (1 << 14, Random::new(3));
+    let ramp = |i: usize| if i % 7_000 < 10 { (i % 2) as f64 * 1e6 } else { -((i % 7_000) as f64) };
+    let spikes = |i: usize| if i.is_power_of_two() { 1e9 } else { (i % 1_000) as f64 * (0.5 - (i % 2) as f64) };
+    let mut all: Vec<Vec<f64>> = (0..12).map(|kind| series(kind, 2 * count, &mut random)).collect();
+    all.extend([(0..2 * count).map(ramp).collect::<Vec<f64>>(), (0..2 * count).map(spikes).collect()]);
+    all.extend([all[12].iter().rev().copied().collect::<Vec<f64>>(), all[13].iter().rev().copied().collect()]);
+    for (kind, values) in all.iter().enumerate() {
+        for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
+            let mut window = Window::new(filtration, 0.0);
+            let mut check = |step: &mut dyn FnMut(&mut Window, &mut Count)| {
+                let mut told = Count::default();
+                steps::take();
+                step(&mut window, &mut told);
+                let (told, steps) = (told.0, steps::take());
+                // Three places to look up for each pair, besides the blocks to look into. Extended: two sides, and the
+                // extremes.
+                assert!(steps <= (told + 4) * WALK, "series {kind}, {filtration:?}: {steps} steps, {told} told");
+                if window.tail().is_multiple_of(64) {
+                    window.longest();
+                }
+                let longest = steps::take();
+                assert!(longest <= 8 * WALK, "series {kind}, {filtration:?}: {longest} steps to the longest");
+                window.len()
+            };
+            for value in values.iter().copied() {
+                if check(&mut |window, told| _ = window.push(value, told)) > count {
+                    check(&mut |window, told| _ = window.evict(told));
+                }
+            }
+            while check(&mut |window, told| _ = window.evict(told)) > 0 {}
+        }
+    }
+}
+
 /// The window over all these values.
 fn whole(values: &[f64], filtration: Filtration, tolerance: f64) -> (Window, Summary) {
-    let mut window = Window::with_blocks(filtration, tolerance, [4, 16]);
+    let mut window = with_blocks(filtration, tolerance, [2, 2]);
     let mut statistics = Statistics::new(2, None);
     for value in values {
         assert!(window.push(*value, &mut statistics));
     }
-    let summary = statistics.summary(window.longest());
+    let summary = statistics.summary(|| window.longest());
     (window, summary)
 }
 
@@ -379,7 +438,7 @@ proptest! {
         evictions in prop::collection::vec(0..3_usize, 80),
     ) {
         for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
-            let mut window = Window::with_blocks(filtration, 0.0, [2, 4]);
+            let mut window = with_blocks(filtration, 0.0, [1, 1]);
             let (mut told, mut kept) = (Told::default(), Vec::new());
             for (value, count) in values.iter().zip(&evictions) {
                 prop_assert_eq!(window.push(*value, &mut told), !value.is_nan());
@@ -391,7 +450,7 @@ proptest! {
                 prop_assert_eq!(&told.0, &pairs);
                 let mut statistics = Statistics::new(2, None);
                 pairs.iter().for_each(|pair| statistics.enter(*pair));
-                prop_assert_eq!(bits(statistics.summary(window.longest())), bits(summarised(&pairs, 2)));
+                prop_assert_eq!(bits(statistics.summary(|| window.longest())), bits(summarised(&pairs, 2)));
             }
         }
     }

@@ -12,11 +12,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::front::longer;
-use super::pair::{Filtration, Pair};
+use super::pair::{Filtration, Pair, longer};
 use super::residue::{Point, Residue};
 use super::statistics::{Summary, Totals};
-use super::window::{pairs, whole_pair};
+use super::window::{POSITION_MAX, pairs, whole_pair};
 
 /// Places of a leaf.
 const LEAF: u64 = 64;
@@ -255,6 +254,9 @@ impl Tree {
     }
 }
 
+/// The most places of a stored tree.
+const COUNT_MAX: u64 = 1 << 26;
+
 /// What is stored of a tree.
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -278,6 +280,11 @@ impl<'de> Deserialize<'de> for Tree {
     /// Rebuilds the tree from its values. O(n).
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
         let stored = Stored::deserialize(deserializer)?;
+        let (values, count) = (stored.values.len() as u64, stored.count);
+        if values > count || count > COUNT_MAX || stored.head > POSITION_MAX {
+            let found = format!("{values} values from position {}", stored.head);
+            return Err(serde::de::Error::custom(format!("{found} are no tree of at most {count} places")));
+        }
         let mut tree = Tree::new(stored.filtration, stored.tolerance, stored.power, stored.count as usize);
         tree.tail = stored.head;
         stored.values.into_iter().for_each(|value| _ = tree.push(Some(value)));

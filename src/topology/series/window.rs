@@ -1,40 +1,26 @@
 //! Persistence of a sliding window: values enter at the right end and leave at the left one.
 //!
-//! ```text
-//!      head                        seam                tail
-//!        |---------- front ----------|------- back ------|
-//!         steps that can be taken back    residue, appended to
-//! ```
+//! A window is its values and an index of them: for blocks of the series, what they reach (`index.rs`). A value
+//! that enters or leaves is compared with its neighbours from its end inwards, as far as its change reaches and no
+//! farther (`change.rs`). No part of the diagram is kept, so nothing has to be rebuilt or taken back when the
+//! other end of the window comes along.
 //!
-//! Two stacks make a queue, here as in any sliding-window aggregation (Tangwongsan, Hirzel, Schneider: General
-//! incremental sliding-window aggregation, VLDB 2015). The **back** is the residue of the newer values; one more is
-//! appended to it. The **front** is the residue of the older ones, built from right to left, so that taking back its
-//! last step evicts the oldest value ([`super::front`]). When the front is used up, the seam moves to the right end and
-//! a new front is built: not from single values, but from the residues of finished blocks ([`super::blocks`]).
-//!
-//! **Cost.** Amortised O(1) for a value that enters or leaves, and for each pair that changes; the summary is O(log r).
-//! The worst single step is O(r n / L + r L / B + B) for small blocks of B values and large ones of L, where r is the
-//! length of a residue: about ten to twenty points in walks and in noise, and O(n) only for an oscillation that grows
-//! or decays all along the window. Memory is 8 bytes a value, 16 bytes a point of each block's residue, and the steps
-//! of one small block: 9 bytes a value in all for windows from 2^16 values up, 20 for 2^10.
+//! **Cost.** Amortised O(1) for a value that enters and for one that leaves. If changes are listened to, O(log n) for
+//! each pair that changes and once more: so for every series, in every single step, not only on average (the proof is
+//! in `change.rs`). One value can change many pairs at once, as a new lowest one does; any structure has to tell of
+//! them. The longest pair and the extremes cost O(log n). Memory is 8 bytes for each value that room was made for, 0.5
+//! for the index and 16 for each infinite value, whatever the series.
 //!
 //! **Exact.** The diagram is that of the values in the window and of nothing else, and [`Window::pairs`] computes it
 //! from them alone. Stored state is just the values: what is rebuilt from them answers with the same bits.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::blocks::Blocks;
 use super::change::{Fate, end_point};
-use super::front::{Front, longer, longest_of};
-use super::longest::longest;
-use super::pair::{Changes, Filtration, Pair};
+use super::index::{Index, SHIFTS};
+use super::longest::Segments;
+use super::pair::{Changes, Filtration, Pair, longer};
 use super::residue::{Point, Residue};
-
-/// Sizes of small and large blocks: for windows of up to 2^14 values, where the single steps of one small block weigh
-/// most, and for larger ones.
-const SPANS: [[u64; 2]; 2] = [[64, 1024], [256, 8192]];
 
 /// A window over a series, and its persistence.
 ///
@@ -56,14 +42,10 @@ const SPANS: [[u64; 2]; 2] = [[64, 1024], [256, 8192]];
 pub struct Window {
     filtration: Filtration,
     tolerance: f64,
-    values: VecDeque<f64>,
-    /// Position of the oldest value.
-    head: u64,
-    front: Front,
-    back: Residue,
-    /// The longest finite pair closed in the back.
-    back_longest: f64,
-    blocks: Blocks,
+    index: Index,
+    /// Lowest and highest value. Kept for extended persistence only, which has a pair of them.
+    extremes: Option<(Point, Point)>,
+    segments: Segments,
 }
 
 impl Window {
@@ -71,52 +53,47 @@ impl Window {
     /// `tolerance / 2` in bottleneck distance: each of them can be matched to the diagonal at that cost. With 0 only
     /// pairs of no length are left out.
     pub fn new(filtration: Filtration, tolerance: f64) -> Window {
-        Window::with_blocks(filtration, tolerance, SPANS[1])
+        Window::with_capacity(filtration, tolerance, 0)
     }
 
-    /// An empty window with room for `count` values, and the best for as many.
+    /// An empty window with room for `count` values.
     pub fn with_capacity(filtration: Filtration, tolerance: f64, count: usize) -> Window {
-        let spans = SPANS[usize::from(count > 1 << 14)];
-        Window { values: VecDeque::with_capacity(count), ..Window::with_blocks(filtration, tolerance, spans) }
+        Window::with_index(filtration, tolerance, Index::new(count, SHIFTS))
     }
 
-    /// An empty window with blocks of other sizes, which change its speed and nothing else.
-    pub(super) fn with_blocks(filtration: Filtration, tolerance: f64, spans: [u64; 2]) -> Window {
-        Window {
-            filtration,
-            tolerance,
-            values: VecDeque::new(),
-            head: 0,
-            front: Front::default(),
-            back: Residue::default(),
-            back_longest: 0.0,
-            blocks: Blocks::new(spans),
-        }
+    /// An empty window with blocks of any sizes, which change its speed and nothing else.
+    pub(super) fn with_index(filtration: Filtration, tolerance: f64, index: Index) -> Window {
+        Window { filtration, tolerance, index, extremes: None, segments: Segments::default() }
     }
 
     /// How many values are in it.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.index.values().len()
     }
 
     /// Whether it holds no value.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.index.values().is_empty()
     }
 
     /// Position of its oldest value: how many have left.
     pub fn head(&self) -> u64 {
-        self.head
+        self.index.range().start
     }
 
     /// Position of the next value that enters.
     pub fn tail(&self) -> u64 {
-        self.head + self.values.len() as u64
+        self.index.range().end
+    }
+
+    /// Whether it looks from this side, with this tolerance.
+    pub(super) fn looks(&self, filtration: Filtration, tolerance: f64) -> bool {
+        (self.filtration, self.tolerance) == (filtration, tolerance)
     }
 
     /// Its values, the oldest first.
     pub fn values(&self) -> impl Iterator<Item = f64> {
-        self.values.iter().copied()
+        self.index.values().iter().copied()
     }
 
     /// Adds a value at the right end and tells `changes` which pairs enter and leave the diagram. Refuses NaN: it
@@ -128,13 +105,15 @@ impl Window {
         }
         // The sum of -0.0 and 0.0 is 0.0.
         let new = Point { value: value + 0.0, position: self.tail() };
-        self.tell(&self.back, self.front.residue(), new, true, changes);
-        self.values.push_back(new.value);
-        let kept = self.back.kept::<false>(new);
-        self.back_longest = longest_of(self.back_longest, &self.back.points()[kept..]);
-        self.blocks.hear(new, &self.back, kept);
-        self.back.place::<false>(kept, new);
-        self.blocks.finish(new.position + 1, &self.back);
+        let extremes = self.extremes;
+        if self.filtration == Filtration::Extended {
+            self.extremes = Some(widened(extremes, new));
+        }
+        self.tell::<_, true>(new, [extremes, self.extremes], changes);
+        if value.is_infinite() {
+            self.segments.wall(&self.index, value);
+        }
+        self.index.push(new.value);
         true
     }
 
@@ -142,128 +121,76 @@ impl Window {
     /// was none.
     #[inline]
     pub fn evict(&mut self, changes: &mut impl Changes) -> bool {
-        let Some(&value) = self.values.front() else { return false };
-        if self.front.span() != 1 {
-            self.resolve();
+        let position = self.head();
+        let Some(value) = self.index.evict() else { return false };
+        let (old, extremes) = (Point { value, position }, self.extremes);
+        if extremes.is_some_and(|(low, high)| low == old || high == old) {
+            self.extremes = self.extremes();
         }
-        let old = Point { value, position: self.head };
-        self.front.undo();
-        self.values.pop_front();
-        self.head += 1;
-        if self.head & (self.blocks.spans()[0] - 1) == 0 {
-            self.blocks.forget(self.head);
-        }
-        self.tell(self.front.residue(), &self.back, old, false, changes);
+        self.tell::<_, false>(old, [extremes, self.extremes], changes);
+        self.segments.forget(position + 1);
         true
     }
 
     /// All pairs of the diagram, from the values alone: by birth's position for each side. O(n).
     pub fn pairs(&self) -> Vec<Pair> {
-        let points = (self.head..).zip(self.values()).map(|(position, value)| Point { value, position });
+        let points = (self.head()..).zip(self.values()).map(|(position, value)| Point { value, position });
         pairs(points, self.filtration, self.tolerance)
     }
 
-    /// The greatest finite length in the diagram; 0 where there is none. O(log r).
+    /// The greatest finite length in the diagram; 0 where there is none. O(log n).
     pub fn longest(&self) -> f64 {
-        let closed = self.front.longest().max(self.back_longest);
-        let (front, back) = (self.front.residue(), &self.back);
+        let side = |superlevel| self.segments.longest(&self.index, superlevel);
         let found = match self.filtration {
-            Filtration::Sublevel => longest::<false>(front, back, closed),
-            Filtration::Superlevel => longest::<true>(front, back, closed),
+            Filtration::Sublevel => side(false),
+            Filtration::Superlevel => side(true),
             Filtration::Extended => {
-                let whole = self.extremes().map_or(0.0, |(low, high)| high.value - low.value);
-                longest::<true>(front, back, longest::<false>(front, back, longer(closed, whole)))
+                let whole = self.extremes.map_or(0.0, |(low, high)| high.value - low.value);
+                longer(side(false).max(side(true)), whole)
             }
         };
         if found > self.tolerance { found } else { 0.0 }
     }
 
-    /// Its lowest and its highest value; of equal ones the earliest and the latest.
+    /// Its lowest and its highest value; of equal ones the earliest and the latest. O(log n).
     pub fn extremes(&self) -> Option<(Point, Point)> {
-        let (front, back) = (self.front.residue(), &self.back);
-        let one = |a: Option<Point>, b: Option<Point>, low: bool| match (a, b) {
-            (Some(a), Some(b)) => Some(if a.below(b) == low { a } else { b }),
-            (a, b) => a.or(b),
-        };
-        let lowest = one(front.last::<true>(), back.last::<true>(), true);
-        let highest = one(front.last::<false>(), back.last::<false>(), false);
-        lowest.zip(highest)
+        let range = self.index.range();
+        let whole = self.index.stretch(range.clone());
+        let low = self.index.find::<false>(range.clone(), |stretch| stretch.low == whole.low)?;
+        let high = self.index.find::<true>(range, |stretch| stretch.high == whole.high)?;
+        Some((Point { value: whole.low, position: low }, Point { value: whole.high, position: high }))
     }
 
     /// Bytes that it holds on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<f64>()
-            + self.front.heap_bytes()
-            + self.back.heap_bytes()
-            + self.blocks.heap_bytes()
+        self.index.heap_bytes() + self.segments.heap_bytes()
     }
 
-    /// Makes the oldest value a step of its own.
-    #[inline(never)]
-    fn resolve(&mut self) {
-        if self.front.span() == 0 {
-            let tail = self.tail();
-            let seam = tail - tail % self.blocks.spans()[0];
-            if seam > self.head {
-                // The back becomes what is in the unfinished block.
-                let (points, longest) = self.blocks.open(&self.back);
-                self.back.restore::<false>(0, points.into_iter());
-                self.back_longest = longest;
-                self.build(seam, self.blocks.spans()[1]);
-            } else {
-                self.back.clear();
-                self.back_longest = 0.0;
-                self.build(tail, 1);
-            }
-        }
-        while self.front.span() > 1 {
-            let span = self.front.span();
-            self.front.undo();
-            let finer = if span == self.blocks.spans()[0] { 1 } else { self.blocks.spans()[0] };
-            self.build(self.head + span, finer);
-        }
-    }
-
-    /// Builds the front from `end` leftwards to the oldest value, in steps as large as fit, but no larger than
-    /// `largest`.
-    fn build(&mut self, mut end: u64, largest: u64) {
-        let [small, large] = self.blocks.spans();
-        let fits = |span: u64, end: u64| span <= largest && end.is_multiple_of(span) && end - self.head >= span;
-        while let Some(span) = [large, small].into_iter().find(|span| fits(*span, end)) {
-            end -= span;
-            let (points, longest) = self.blocks.block(span, end);
-            self.front.prepend(span, points, longest);
-        }
-        let values = self.values.range(..(end - self.head) as usize);
-        for (position, value) in (self.head..end).rev().zip(values.rev()) {
-            self.front.prepend_value(Point { value: *value, position });
-        }
-    }
-
-    /// Tells of the pairs that a value at the end of `near` changes, as it enters or as it leaves. Neither residue
-    /// has it.
+    /// Tells of the pairs that a value changes as it enters at the right end, or leaves at the left one, and of the
+    /// extremes before and after. The index does not have it.
     #[inline(always)]
-    fn tell<C: Changes>(&self, near: &Residue, far: &Residue, end: Point, enters: bool, changes: &mut C) {
+    fn tell<C: Changes, const ENTERS: bool>(
+        &self,
+        end: Point,
+        [before, after]: [Option<(Point, Point)>; 2],
+        changes: &mut C,
+    ) {
         if !C::WANTED {
             return;
         }
-        let (before, after) = match self.filtration {
-            Filtration::Extended => turn(enters, self.extremes(), Some(widened(self.extremes(), end))),
-            _ => (None, None),
-        };
         let whole = |extremes: Option<(Point, Point)>| extremes.map(|(low, high)| Pair::new::<false>(low, Some(high)));
         if before != after {
             self.tell_pair(whole(before), None, changes);
         }
         if self.filtration != Filtration::Superlevel {
-            end_point::<false>(near, far, end, |birth, without, with| {
-                let (before, after) = turn(enters, without, with);
+            end_point::<false, ENTERS>(&self.index, end, |birth, without, with| {
+                let (before, after) = if ENTERS { (without, with) } else { (with, without) };
                 self.tell_fate::<false>(birth, before, after, changes);
             });
         }
         if self.filtration != Filtration::Sublevel {
-            end_point::<true>(near, far, end, |birth, without, with| {
-                let (before, after) = turn(enters, without, with);
+            end_point::<true, ENTERS>(&self.index, end, |birth, without, with| {
+                let (before, after) = if ENTERS { (without, with) } else { (with, without) };
                 self.tell_fate::<true>(birth, before, after, changes);
             });
         }
@@ -280,9 +207,7 @@ impl Window {
             Fate::Never if self.filtration != Filtration::Extended => Some(Pair::new::<SUPER>(birth, None)),
             Fate::Never | Fate::Absent => None,
         };
-        if before != after {
-            self.tell_pair(pair(before), pair(after), changes);
-        }
+        self.tell_pair(pair(before), pair(after), changes);
     }
 
     #[inline(always)]
@@ -294,12 +219,6 @@ impl Window {
             changes.enter(pair);
         }
     }
-}
-
-/// What was and what is, for a record that enters or one that leaves.
-#[inline(always)]
-fn turn<T>(enters: bool, without: T, with: T) -> (T, T) {
-    if enters { (without, with) } else { (with, without) }
 }
 
 /// Lowest and highest, with one more point.
@@ -340,6 +259,9 @@ pub(super) fn whole_pair(residue: &Residue) -> Option<Pair> {
     residue.last::<true>().map(|lowest| Pair::new::<false>(lowest, residue.last::<false>()))
 }
 
+/// No series is longer.
+pub(super) const POSITION_MAX: u64 = 1 << 62;
+
 /// What is stored of a window.
 #[derive(Serialize, Deserialize)]
 struct Stored<V> {
@@ -351,8 +273,8 @@ struct Stored<V> {
 
 impl Serialize for Window {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (filtration, tolerance, head) = (self.filtration, self.tolerance, self.head);
-        Stored { filtration, tolerance, head, values: &self.values }.serialize(serializer)
+        let (filtration, tolerance, head) = (self.filtration, self.tolerance, self.head());
+        Stored { filtration, tolerance, head, values: self.index.values() }.serialize(serializer)
     }
 }
 
@@ -360,8 +282,11 @@ impl<'de> Deserialize<'de> for Window {
     /// Rebuilds the window from its values. O(n).
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Window, D::Error> {
         let stored = Stored::<Vec<f64>>::deserialize(deserializer)?;
+        if stored.head > POSITION_MAX {
+            return Err(serde::de::Error::custom("a stored window begins after the end of all series"));
+        }
         let mut window = Window::with_capacity(stored.filtration, stored.tolerance, stored.values.len());
-        window.head = stored.head;
+        window.index.begin(stored.head);
         for value in stored.values {
             if !window.push(value, &mut ()) {
                 return Err(serde::de::Error::custom("a window holds no NaN, but its stored state has one"));

@@ -166,7 +166,11 @@ fn client(brokers: &str) -> ClientConfig {
 }
 
 /// Sends messages, each once, in their order.
-pub struct Sender(BaseProducer, Names);
+pub struct Sender {
+    producer: BaseProducer,
+    brokers: Names,
+    polls: AtomicU32,
+}
 
 impl Sender {
     /// A sender to that broker.
@@ -174,7 +178,8 @@ impl Sender {
         let mut config = client(brokers);
         config.set("compression.codec", "lz4").set("enable.idempotence", "true").set("linger.ms", "5");
         config.set("message.max.bytes", "100000000").set("queue.buffering.max.messages", "200000");
-        Sender(config.create().unwrap(), Names(vec![brokers.to_owned()]))
+        let brokers = Names(vec![brokers.to_owned()]);
+        Sender { producer: config.create().unwrap(), brokers, polls: AtomicU32::new(0) }
     }
 
     /// Sends a message, or a tombstone. Waits while there is no room.
@@ -182,27 +187,30 @@ impl Sender {
         let mut record = BaseRecord::<str, [u8]>::to(&topic.name).partition(partition);
         record.payload = payload;
         loop {
-            record = match self.0.send(record) {
+            record = match self.producer.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => record,
                 Err((error, _)) => panic!("{error}"),
             };
-            self.0.poll(Duration::from_millis(10));
+            self.producer.poll(Duration::from_millis(10));
         }
     }
 
-    /// Does what is to be done for messages under way.
+    /// Does what is to be done for messages under way; now and then tells the client its brokers again, for it may have
+    /// lost all of them while one was restarted (`kafka_client::readmit` says how).
     pub fn poll(&self) {
-        self.0.poll(Duration::ZERO);
+        self.producer.poll(Duration::ZERO);
+        if self.polls.fetch_add(1, Ordering::Relaxed) % 1_000 == 999 {
+            kafka_client::add_brokers(self.producer.client(), &self.brokers);
+        }
     }
 
     /// Waits until the broker has all of them.
     pub fn flush(&self) {
         let begun = Instant::now();
-        // A client may have lost all its brokers while one was restarted: `kafka_client::readmit` says how.
-        while self.0.flush(Duration::from_secs(1)).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "{} messages are not delivered", self.0.in_flight_count());
-            kafka_client::add_brokers(self.0.client(), &self.1);
+        while self.producer.flush(Duration::from_secs(1)).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "{} messages are not delivered", self.producer.in_flight_count());
+            kafka_client::add_brokers(self.producer.client(), &self.brokers);
         }
     }
 }

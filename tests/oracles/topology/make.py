@@ -17,6 +17,7 @@ greatest) and writes what the one with 64 bits said.
 import importlib.metadata
 import math
 import pathlib
+import sys
 
 import gudhi
 import gudhi.hera
@@ -26,33 +27,12 @@ import numpy as np
 import persim
 import ripser
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from chance import Random
+
 HERE = pathlib.Path(__file__).resolve().parent
 SEED = 20261121
 VERSIONS = ["gudhi", "ripser", "POT", "persim", "numpy"]
-
-
-class Random:
-    """splitmix64 (Steele, Lea, Flood 2014)."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def bits(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) % 2**64
-        z = self.state
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-        return z ^ z >> 31
-
-    def unit(self):
-        return (self.bits() >> 11) / 2**53
-
-    def below(self, n):
-        return int(self.unit() * n)
-
-    def bell(self):
-        """About normal, deviation 1: a sum of twelve."""
-        return sum(self.unit() for _ in range(12)) - 6
 
 
 def write(name, cases):

@@ -1,0 +1,268 @@
+//! One scale: a window over the ring, and the numbers of its diagram.
+//!
+//! A scale follows the ring when it is asked to, by all the values that came since. It has nothing in common with the
+//! other scales but the ring, which it only reads; so scales may be worked on by several threads at once.
+//!
+//! **A function of the ring.** Whatever a scale answers is decided by the values in the ring: the window of a series
+//! scale holds its newest `window` values, that of a cloud scale the points that end in one of its newest `window`
+//! values. A scale that is far behind, was restored or has replaced another begins anew, and answers the same bits.
+
+use serde::{Deserialize, Serialize};
+
+use super::ring::{Ring, Suited};
+use crate::topology::diagram::Diagram;
+use crate::topology::features::{Infinite, Intervals};
+use crate::topology::rips::{self, Metric, POINTS_MAX, Workspace};
+use crate::topology::series::pair::Filtration;
+use crate::topology::series::statistics::{Statistics, Summary};
+use crate::topology::series::window::Window;
+
+/// The most values that a scale may reach back.
+pub const REACH_MAX: usize = 1 << 24;
+
+/// The most coordinates of a point of an embedding.
+pub const DIMENSION_MAX: usize = 64;
+
+/// Where a scale looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// The level sets of the newest values: degree 0.
+    Series {
+        /// How many values.
+        window: usize,
+    },
+    /// The Rips complex of a delay embedding, Euclidean: degrees 0 and 1. A point with a coordinate beyond 1e30 is left
+    /// out.
+    Cloud {
+        /// How many values, each the last coordinate of a point: at most 1,024.
+        window: usize,
+        /// How many values lie from one coordinate to the next, at least 1.
+        delay: usize,
+        /// How many coordinates, at least 1.
+        dimension: usize,
+    },
+}
+
+impl Shape {
+    /// The cloud of so many coordinates that suits a series: its delay (or 1), and a window of so many of its periods.
+    /// None where the series has no period.
+    pub fn suited(suited: Suited, dimension: usize, periods: usize) -> Option<Shape> {
+        let window = suited.period?.lag.saturating_mul(periods).min(POINTS_MAX);
+        Some(Shape::Cloud { window, delay: suited.delay.unwrap_or(1), dimension })
+    }
+
+    /// How many values back it reaches.
+    pub fn reach(self) -> usize {
+        match self {
+            Shape::Series { window } => window,
+            Shape::Cloud { window, delay, dimension } => {
+                window.saturating_add(dimension.saturating_sub(1).saturating_mul(delay))
+            }
+        }
+    }
+
+    fn degree_max(self) -> u8 {
+        u8::from(matches!(self, Shape::Cloud { .. }))
+    }
+}
+
+/// A number of a diagram. Bars that never die are in none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Number {
+    /// How many bars.
+    Count,
+    /// The longest persistence, 0 where there is none.
+    Longest,
+    /// The sum of persistences.
+    Total,
+    /// The sum of squared persistences.
+    SquareTotal,
+    /// Persistent entropy, in nats.
+    Entropy,
+}
+
+/// One coordinate of a scale's vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// 0 for components; 1 for loops, which only a cloud has.
+    pub degree: u8,
+    /// Which number.
+    pub number: Number,
+}
+
+/// What a scale is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleSettings {
+    /// Where it looks.
+    pub shape: Shape,
+    /// Its vector.
+    pub features: Vec<Feature>,
+}
+
+impl ScaleSettings {
+    /// What is wrong with them.
+    pub(super) fn fault(&self) -> Option<String> {
+        let shape = self.shape;
+        if let Shape::Cloud { window, delay, dimension } = shape {
+            if window > POINTS_MAX {
+                return Some(format!("the window of a cloud has {window} points; it may have {POINTS_MAX}"));
+            }
+            if delay == 0 || !(1..=DIMENSION_MAX).contains(&dimension) {
+                let found = format!("the embedding has delay {delay} and dimension {dimension}");
+                return Some(format!("{found}; the delay is at least 1, the dimension from 1 to {DIMENSION_MAX}"));
+            }
+        }
+        let (Shape::Series { window } | Shape::Cloud { window, .. }) = shape;
+        if window == 0 || shape.reach() > REACH_MAX {
+            let found = format!("the window is of {window} values and the scale reaches {} back", shape.reach());
+            return Some(format!("{found}; it may be from 1 to {REACH_MAX}"));
+        }
+        let degree = self.features.iter().map(|feature| feature.degree).find(|degree| *degree > shape.degree_max())?;
+        Some(format!("a feature of degree {degree}; a series has degree 0 only, a cloud 0 and 1"))
+    }
+}
+
+/// One scale over a ring.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    settings: ScaleSettings,
+    filtration: Filtration,
+    follower: Follower,
+    /// Position of the first value that it has not taken in.
+    seen: u64,
+}
+
+/// How the window is kept up.
+#[derive(Clone, Debug)]
+enum Follower {
+    /// Slid value by value.
+    Slides(Box<(Window, Statistics)>),
+    /// Not kept: put together from the ring's tree when asked for.
+    Stretch,
+    /// Slid value by value.
+    Cloud(Box<rips::Window>),
+}
+
+impl Scale {
+    /// A scale that has seen nothing yet. A series scale of `stretches` asks the ring's tree.
+    pub(super) fn new(settings: ScaleSettings, filtration: Filtration, stretches: bool) -> Scale {
+        let follower = Follower::new(settings.shape, filtration, stretches);
+        Scale { settings, filtration, follower, seen: 0 }
+    }
+
+    /// What it is.
+    pub fn settings(&self) -> &ScaleSettings {
+        &self.settings
+    }
+
+    /// Takes in what has come since, and appends its vector to `vector`. The cost is that of so many slides of the
+    /// window (of the whole window, where more came than it holds), and of the diagram of a cloud.
+    pub fn features(&mut self, ring: &Ring, workspace: &mut Workspace, vector: &mut Vec<f64>) {
+        self.follow(ring);
+        let degrees = match &mut self.follower {
+            Follower::Slides(slides) => [slides.1.summary(|| slides.0.longest()), Summary::default()],
+            Follower::Stretch => [stretch(ring, self.settings.shape.reach()), Summary::default()],
+            Follower::Cloud(cloud) => {
+                let diagram = cloud.diagram(workspace);
+                let wants = |degree| self.settings.features.iter().any(|feature| feature.degree == degree);
+                let summary = |wanted: bool, diagram: &dyn Fn() -> Diagram| {
+                    if wanted { summary(&diagram()) } else { Summary::default() }
+                };
+                [summary(wants(0), &|| diagram.degree_0()), summary(wants(1), &|| diagram.degree_1())]
+            }
+        };
+        vector.extend(self.settings.features.iter().map(|feature| {
+            let summary = &degrees[usize::from(feature.degree.min(1))];
+            match feature.number {
+                Number::Count => summary.count as f64,
+                Number::Longest => summary.longest,
+                Number::Total => summary.total,
+                Number::SquareTotal => summary.power_total,
+                Number::Entropy => summary.entropy,
+            }
+        }));
+    }
+
+    /// Bytes of a series window on the heap; those of a cloud are in the table of [`crate::topology::rips`].
+    pub fn heap_bytes(&self) -> usize {
+        if let Follower::Slides(slides) = &self.follower { slides.0.heap_bytes() + slides.1.heap_bytes() } else { 0 }
+    }
+
+    fn follow(&mut self, ring: &Ring) {
+        let (Shape::Series { window } | Shape::Cloud { window, .. }) = self.settings.shape;
+        let first = ring.tail().saturating_sub(window as u64).max(ring.head());
+        if self.seen < first {
+            // Nothing that it holds is in the window any more.
+            self.follower = Follower::new(self.settings.shape, self.filtration, self.follower.is_stretch());
+            self.seen = first;
+        }
+        match (&mut self.follower, self.settings.shape) {
+            (Follower::Slides(slides), _) => {
+                let (kept, statistics) = &mut **slides;
+                for value in (self.seen..ring.tail()).filter_map(|position| ring.value(position)) {
+                    if kept.len() == window {
+                        kept.evict(statistics);
+                    }
+                    kept.push(value, statistics);
+                }
+            }
+            (Follower::Cloud(cloud), Shape::Cloud { delay, dimension, .. }) => {
+                for last in self.seen..ring.tail() {
+                    while cloud.positions().next().is_some_and(|position| position + window as u64 <= last) {
+                        cloud.evict();
+                    }
+                    if let Some(point) = point(ring, last, delay, dimension) {
+                        // A point that is none has no place in the cloud, and leaves one free.
+                        _ = cloud.push(last, &point);
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.seen = ring.tail();
+    }
+}
+
+impl Follower {
+    fn new(shape: Shape, filtration: Filtration, stretches: bool) -> Follower {
+        match shape {
+            Shape::Series { .. } if stretches => Follower::Stretch,
+            Shape::Series { window } => {
+                let window = Window::with_capacity(filtration, 0.0, window);
+                Follower::Slides(Box::new((window, Statistics::new(2, None))))
+            }
+            Shape::Cloud { dimension, .. } => {
+                Follower::Cloud(Box::new(rips::Window::new(Metric::Euclidean, dimension)))
+            }
+        }
+    }
+
+    fn is_stretch(&self) -> bool {
+        matches!(self, Follower::Stretch)
+    }
+}
+
+/// The point whose last coordinate is the value at `last`, if all of it is in the ring.
+fn point(ring: &Ring, last: u64, delay: usize, dimension: usize) -> Option<Vec<f64>> {
+    let first = last.checked_sub(((dimension - 1) * delay) as u64)?;
+    (0..dimension).map(|coordinate| ring.value(first + (coordinate * delay) as u64)).collect()
+}
+
+fn stretch(ring: &Ring, window: usize) -> Summary {
+    let Some(tree) = ring.tree() else { return Summary::default() };
+    tree.summary(tree.tail().saturating_sub(window as u64), tree.tail())
+}
+
+fn summary(diagram: &Diagram) -> Summary {
+    let intervals = Intervals::of(diagram, Infinite::LeaveOut);
+    Summary {
+        count: intervals.count() as u64,
+        infinite: (diagram.bars().len() - intervals.count()) as u64,
+        total: intervals.total(1),
+        power_total: intervals.total(2),
+        longest: intervals.max(),
+        entropy: intervals.entropy(),
+    }
+}

@@ -1,0 +1,286 @@
+//! An index of the values of a window: what a stretch of them reaches, and where.
+//!
+//! Blocks of 64 values, blocks of 16 such blocks, and so on; each begins at a multiple of its size and knows its
+//! [`Stretch`]: lowest and highest value, greatest rise and greatest fall. A stretch of the series is made of O(log n)
+//! parts: at most 63 values and 15 blocks of each size at either end. A finished block never changes, whatever enters
+//! and leaves around it, so there is nothing to rebuild: a value that enters costs one fold for each block that it
+//! finishes, a value that leaves costs nothing but the blocks that it leaves behind. 0.5 bytes a value.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Values of the smallest block and blocks of a larger one, as powers of two.
+pub(super) const SHIFTS: [u32; 2] = [6, 4];
+
+/// What a stretch of values without infinite ones amounts to. (Of one with infinite values only the first two fields
+/// mean anything.)
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Stretch {
+    pub low: f64,
+    pub high: f64,
+    /// The most by which a value lies above an earlier one.
+    pub rise: f64,
+    /// The most by which a value lies below an earlier one.
+    pub fall: f64,
+}
+
+impl Stretch {
+    /// No values.
+    pub(super) const EMPTY: Stretch = Stretch { low: f64::INFINITY, high: f64::NEG_INFINITY, rise: 0.0, fall: 0.0 };
+
+    #[inline(always)]
+    fn of(value: f64) -> Stretch {
+        Stretch { low: value, high: value, rise: 0.0, fall: 0.0 }
+    }
+
+    /// This one and then another: associative.
+    #[inline(always)]
+    pub(super) fn then(self, later: Stretch) -> Stretch {
+        // A difference of equal infinities is no number, and not taken.
+        let max = |a: f64, b: f64| if b > a { b } else { a };
+        Stretch {
+            low: if later.low < self.low { later.low } else { self.low },
+            high: max(self.high, later.high),
+            rise: max(max(self.rise, later.rise), later.high - self.low),
+            fall: max(max(self.fall, later.fall), self.high - later.low),
+        }
+    }
+}
+
+/// Values that stand in a row: one of them, or a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    /// Position of the first.
+    pub start: u64,
+    /// How many there are.
+    pub span: u64,
+    pub stretch: Stretch,
+}
+
+/// What to do after a look at a block.
+pub(super) enum Next {
+    /// Go on behind it.
+    Behind,
+    /// Look at its parts.
+    Into,
+    /// Stop.
+    Stop,
+}
+
+/// The blocks of one size.
+#[derive(Clone, Debug, Default)]
+struct Level {
+    /// Number of the first block that is kept, which begins at `number * span`.
+    first: u64,
+    blocks: VecDeque<Stretch>,
+}
+
+/// The values of a window, the oldest at position `head`, and the blocks in it.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    head: u64,
+    values: VecDeque<f64>,
+    /// From the smallest blocks.
+    levels: Vec<Level>,
+    shifts: [u32; 2],
+}
+
+impl Index {
+    /// Without values, and with room for `count`.
+    pub(super) fn new(count: usize, shifts: [u32; 2]) -> Index {
+        Index { head: 0, values: VecDeque::with_capacity(count), levels: Vec::new(), shifts }
+    }
+
+    /// The positions of the values.
+    #[inline(always)]
+    pub(super) fn range(&self) -> Range<u64> {
+        self.head..self.head + self.values.len() as u64
+    }
+
+    pub(super) fn values(&self) -> &VecDeque<f64> {
+        &self.values
+    }
+
+    /// The value at a position in the range.
+    #[inline(always)]
+    pub(super) fn value(&self, position: u64) -> f64 {
+        self.values[(position - self.head) as usize]
+    }
+
+    /// Begins at another position; there are no values yet.
+    pub(super) fn begin(&mut self, head: u64) {
+        self.head = head;
+    }
+
+    /// Adds a value, which is not NaN, at the right end.
+    #[inline(always)]
+    pub(super) fn push(&mut self, value: f64) {
+        self.values.push_back(value);
+        let tail = self.range().end;
+        if tail & ((1 << self.shifts[0]) - 1) == 0 {
+            self.finish(tail);
+        }
+    }
+
+    /// Removes the value at the left end.
+    #[inline(always)]
+    pub(super) fn evict(&mut self) -> Option<f64> {
+        let value = self.values.pop_front()?;
+        self.head += 1;
+        if (self.head - 1) & ((1 << self.shifts[0]) - 1) == 0 {
+            self.forget();
+        }
+        Some(value)
+    }
+
+    /// Finishes the blocks that end at `tail`. (One that began before the window did is never looked at.)
+    #[inline(never)]
+    fn finish(&mut self, tail: u64) {
+        let fold = |all: Stretch, one: Stretch| all.then(one);
+        let count = self.values.len().min(1 << self.shifts[0]);
+        let mut stretch =
+            self.values.range(self.values.len() - count..).fold(Stretch::EMPTY, |all, x| fold(all, Stretch::of(*x)));
+        for level in 0.. {
+            if self.levels.len() == level {
+                self.levels.push(Level::default());
+            }
+            let span = self.span(level + 1);
+            let Level { first, blocks } = &mut self.levels[level];
+            if blocks.is_empty() {
+                *first = tail / span - 1;
+            }
+            blocks.push_back(stretch);
+            if tail & (self.span(level + 2) - 1) != 0 {
+                return;
+            }
+            let blocks = &self.levels[level].blocks;
+            let count = blocks.len().min(1 << self.shifts[1]);
+            stretch = blocks.range(blocks.len() - count..).copied().fold(Stretch::EMPTY, fold);
+        }
+    }
+
+    /// Forgets the blocks of which a value has left.
+    #[inline(never)]
+    fn forget(&mut self) {
+        for level in 0..self.levels.len() {
+            let span = self.span(level + 1);
+            let Level { first, blocks } = &mut self.levels[level];
+            while !blocks.is_empty() && *first * span < self.head {
+                blocks.pop_front();
+                *first += 1;
+            }
+        }
+    }
+
+    /// Values of a block: of level 0 those of a value, of level 1 those of the smallest block.
+    #[inline(always)]
+    fn span(&self, level: usize) -> u64 {
+        if level == 0 { 1 } else { 1 << (self.shifts[0] + (level as u32 - 1) * self.shifts[1]) }
+    }
+
+    /// Looks at the values of `range` from its left end, or else `BACK` from its right end, in blocks as large as fit,
+    /// and goes where `look` says. O(log n) and O(1) for each look into a block and for each value of one of the
+    /// smallest.
+    #[inline(always)]
+    pub(super) fn walk<const BACK: bool>(&self, mut range: Range<u64>, mut look: impl FnMut(Block) -> Next) {
+        let small = self.span(1) - 1;
+        while !range.is_empty() {
+            let at = if BACK { range.end } else { range.start };
+            let mut level = if at & small == 0 { self.largest(at, range.end - range.start) } else { 0 };
+            loop {
+                let span = self.span(level);
+                let start = if BACK { at - span } else { at };
+                let stretch = if level == 0 { Stretch::of(self.value(start)) } else { self.block(level, start) };
+                #[cfg(test)]
+                steps::count();
+                match look(Block { start, span, stretch }) {
+                    Next::Behind if BACK => range.end = start,
+                    Next::Behind => range.start += span,
+                    Next::Into => {
+                        level -= 1;
+                        continue;
+                    }
+                    Next::Stop => return,
+                }
+                break;
+            }
+        }
+    }
+
+    /// The level of the largest blocks that begin or end at a position and fit within so many values.
+    #[inline(never)]
+    fn largest(&self, at: u64, room: u64) -> usize {
+        let fits = |level: &usize| at & (self.span(*level) - 1) == 0 && room >= self.span(*level);
+        (1..=self.levels.len()).take_while(fits).last().unwrap_or(0)
+    }
+
+    #[inline]
+    fn block(&self, level: usize, start: u64) -> Stretch {
+        let Level { first, blocks } = &self.levels[level - 1];
+        blocks[(start / self.span(level) - first) as usize]
+    }
+
+    /// What the values of `range` amount to. O(log n).
+    pub(super) fn stretch(&self, range: Range<u64>) -> Stretch {
+        let mut all = Stretch::EMPTY;
+        self.walk::<false>(range, |block| {
+            all = all.then(block.stretch);
+            Next::Behind
+        });
+        all
+    }
+
+    /// What the values of `range` amount to before the first one for which `holds`, and from there on. O(log n).
+    pub(super) fn split(&self, range: Range<u64>, holds: impl Fn(Stretch) -> bool) -> (Stretch, Stretch) {
+        let (mut before, mut all) = (None, Stretch::EMPTY);
+        self.walk::<false>(range, |block| {
+            if before.is_none() && holds(block.stretch) {
+                if block.span > 1 {
+                    return Next::Into;
+                }
+                before = Some(std::mem::replace(&mut all, Stretch::EMPTY));
+            }
+            all = all.then(block.stretch);
+            Next::Behind
+        });
+        (before.unwrap_or(Stretch::EMPTY), all)
+    }
+
+    /// Position of the first value from the left, or else `BACK` from the right, for which `holds`; a block for which
+    /// it does not hold has no such value. O(log n).
+    pub(super) fn find<const BACK: bool>(&self, range: Range<u64>, holds: impl Fn(Stretch) -> bool) -> Option<u64> {
+        let mut found = None;
+        self.walk::<BACK>(range, |block| match (holds(block.stretch), block.span) {
+            (false, _) => Next::Behind,
+            (true, 1) => {
+                found = Some(block.start);
+                Next::Stop
+            }
+            (true, _) => Next::Into,
+        });
+        found
+    }
+
+    /// Bytes that it holds beside its own struct.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let blocks: usize = self.levels.iter().map(|level| level.blocks.capacity() * size_of::<Stretch>()).sum();
+        self.values.capacity() * size_of::<f64>() + blocks + self.levels.capacity() * size_of::<Level>()
+    }
+}
+
+/// How many values and blocks the index has looked at.
+#[cfg(test)]
+pub(super) mod steps {
+    use std::cell::Cell;
+
+    std::thread_local!(static STEPS: Cell<u64> = const { Cell::new(0) });
+
+    pub(in super::super) fn count() {
+        STEPS.set(STEPS.get() + 1);
+    }
+
+    /// Those since the last time it was asked.
+    pub(in super::super) fn take() -> u64 {
+        STEPS.replace(0)
+    }
+}
