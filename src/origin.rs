@@ -17,6 +17,12 @@ pub fn derived(step: u16, group: KeyGroup) -> Origin {
     DERIVED | (u32::from(step) * KEY_GROUPS as u32 + u32::from(group))
 }
 
+/// The step and the key group whose rows have this origin; nothing for a source partition.
+pub fn step_of(origin: Origin) -> Option<(u16, KeyGroup)> {
+    let rest = (origin & !DERIVED) as usize;
+    (origin & DERIVED != 0).then_some(((rest / KEY_GROUPS) as u16, (rest % KEY_GROUPS) as KeyGroup))
+}
+
 /// The names of all origins of a running job; shared, and only ever added to.
 #[derive(Clone, Default)]
 pub struct Origins(Arc<RwLock<Names>>);

@@ -11,6 +11,8 @@ use crate::source::Resource;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 /// The configuration of a kind of sink; it is what a job file says under `[sink.NAME]`.
 pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -93,10 +95,14 @@ pub enum Shards {
 /// Says what is wrong with the outside world just now: from any thread, also while the writer waits.
 pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
+/// How soon a flush that is under way is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
+
 /// An open shard of a sink.
 ///
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
-/// 2. After `flush` returns, everything written before is where it belongs.
+/// 2. After `flush` returns, everything written before is where it belongs; unless `flushing` says that this is still
+///    to come, which the engine then asks again and again, and writes on meanwhile.
 /// 3. `finish` is called once, at the end of the job, instead of a last `flush`.
 ///
 /// **With checkpoints** the engine also calls, in this order and for one checkpoint after the other:
@@ -117,11 +123,20 @@ pub trait Writer: Send {
     /// Makes everything written so far visible.
     fn flush(&mut self) -> Result<(), Failure>;
 
+    /// How many of the flushes that were begun are still under way, the newest ones: 0 where `flush` waits by itself. A
+    /// writer that sends to others says it here, so that what comes next does not wait for their answer.
+    fn flushing(&mut self) -> Result<usize, Failure> {
+        Ok(0)
+    }
+
     /// Says that everything written so far belongs to checkpoint `id` or one before, and gives the *outbox*, which the
     /// checkpoint keeps: all that [`Writer::recover`] needs to publish it, should the process die. What is not in the
     /// outbox must be durable when this returns.
     fn seal(&mut self, _id: u64) -> Result<Vec<u8>, Failure> {
         self.flush()?;
+        while self.flushing()? > 0 {
+            thread::sleep(LOOK_AGAIN);
+        }
         Ok(Vec::new())
     }
 
@@ -137,7 +152,7 @@ pub trait Writer: Send {
         Ok(())
     }
 
-    /// Flushes and closes.
+    /// Flushes and closes; waits until that is done.
     fn finish(&mut self) -> Result<(), Failure> {
         self.flush()
     }

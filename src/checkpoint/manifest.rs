@@ -101,6 +101,9 @@ pub struct Sink {
     pub shards: usize,
     /// For each shard, the file with what is to be published once the checkpoint is there; none where there is nothing.
     pub outbox: Vec<Option<FileRef>>,
+    /// For each shard, the number of the checkpoint that it was sealed for: this one, or one before that never came to
+    /// be.
+    pub sealed: Vec<u64>,
 }
 
 /// A file of a checkpoint.
@@ -216,7 +219,13 @@ pub(super) fn example(id: u64, parts: Vec<FileRef>) -> Manifest {
         workers: 2,
         partitions: vec![partition],
         steps: vec![step],
-        sinks: vec![Sink { name: "alerts".into(), delivery: "exactly_once".into(), shards: 1, outbox: vec![None] }],
+        sinks: vec![Sink {
+            name: "alerts".into(),
+            delivery: "exactly_once".into(),
+            shards: 1,
+            outbox: vec![None],
+            sealed: vec![3],
+        }],
     }
 }
 

@@ -46,6 +46,20 @@ pub fn encode(step: &str, state_version: u32, groups: &[Group]) -> Vec<u8> {
     writer.into_inner().expect("writing to memory does not fail")
 }
 
+/// Batches of one kind as a file.
+pub fn encode_rows<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>, Failure> {
+    let mut batches = batches.into_iter().peekable();
+    let Some(first) = batches.peek() else { return Ok(Vec::new()) };
+    let mut writer = FileWriter::try_new(Vec::new(), &first.schema())?;
+    batches.try_for_each(|batch| writer.write(batch))?;
+    Ok(writer.into_inner()?)
+}
+
+/// Reads a file of batches.
+pub fn decode_rows(bytes: &[u8]) -> Result<Vec<RecordBatch>, Failure> {
+    Ok(FileReader::try_new(Cursor::new(bytes), None)?.collect::<Result<_, _>>()?)
+}
+
 /// Reads a file of groups into what earlier files said: the later word counts.
 pub fn decode(bytes: &[u8], groups: &mut BTreeMap<KeyGroup, Group>) -> Result<(), Failure> {
     for records in FileReader::try_new(Cursor::new(bytes), None)? {

@@ -28,6 +28,11 @@ pub trait Storage: Send + Sync {
     fn place(&self) -> String;
 }
 
+/// The storage that a setting names: a folder.
+pub fn open(dir: &Path) -> Result<Arc<dyn Storage>, Failure> {
+    Ok(Arc::new(Local::open(dir)?))
+}
+
 /// What the name of a file ends with until it is whole. Nobody reads such files; they are cleared away as rubbish.
 const ASIDE: &str = ".aside";
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `0000000042.manifest.json` | the manifest of checkpoint 42 |
 //! | `0000000042-windows-3.arrow` | what worker 3 wrote of step `windows` for checkpoint 42 |
+//! | `0000000041.claim` | a run makes its checkpoints from number 41 on |
 //!
 //! A file is named after the attempt for which it was written, and later checkpoints name it again while its state
 //! still holds. The number of an attempt is used once, so a name never comes twice, whatever failed in between.
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub struct Store {
     storage: Arc<dyn Storage>,
     next: u64,
+    /// The number from which on this run makes checkpoints.
+    claim: Option<u64>,
 }
 
 /// A checkpoint that was found, or why it cannot be used.
@@ -30,18 +33,39 @@ pub struct Found {
 }
 
 const MANIFEST: &str = ".manifest.json";
+const CLAIM: &str = ".claim";
 
 impl Store {
     /// The checkpoints that are in a storage.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Store, Failure> {
         let newest = storage.list()?.iter().filter_map(|name| id_of(name)).max();
-        Ok(Store { storage, next: newest.map_or(1, |id| id + 1) })
+        Ok(Store { storage, next: newest.map_or(1, |id| id + 1), claim: None })
     }
 
     /// The number of a new attempt.
     pub fn begin(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
+    }
+
+    /// Claims the checkpoints from a new number on for this run, which is given. A run that claimed before is fenced off:
+    /// it commits nothing more.
+    pub fn claim(&mut self) -> Result<u64, Failure> {
+        let id = self.begin();
+        self.storage.put(&format!("{id:010}{CLAIM}"), b"a run makes its checkpoints from this number on\n")?;
+        self.claim = Some(id);
+        Ok(id)
+    }
+
+    /// Goes on under a claim that another process of the same run has made.
+    pub fn under(&mut self, claim: u64) {
+        (self.claim, self.next) = (Some(claim), claim + 1);
+    }
+
+    fn is_fenced(&self) -> Result<bool, Failure> {
+        let Some(mine) = self.claim else { return Ok(false) };
+        let claims = self.storage.list()?;
+        Ok(claims.iter().filter(|name| name.ends_with(CLAIM)).filter_map(|name| id_of(name)).any(|id| id > mine))
     }
 
     /// Puts a file of an attempt there, durably. `what` and `shard` tell it from its other files.
@@ -53,6 +77,10 @@ impl Store {
 
     /// Makes a checkpoint of what was put: when this returns, it is there for good.
     pub fn commit(&self, manifest: &Manifest) -> Result<(), Failure> {
+        if self.is_fenced()? {
+            return Err(Failure::new(format!("another run of the job has taken over {}", self.storage.place()))
+                .help("only one run of a job may go on: this one ends"));
+        }
         self.storage.put(&manifest_name(manifest.id), &manifest.to_bytes())
     }
 
@@ -130,7 +158,9 @@ impl Store {
         }
         for name in self.storage.list()? {
             let Some(id) = id_of(&name) else { continue };
-            let is_rubbish = !name.ends_with(MANIFEST) && !named.contains(&*name) && id <= newest.id;
+            // The newest claim fences off the run before, however long it has slept.
+            let is_claim = name.ends_with(CLAIM) && self.claim.is_none_or(|claim| id >= claim);
+            let is_rubbish = !name.ends_with(MANIFEST) && !is_claim && !named.contains(&*name) && id <= newest.id;
             if is_rubbish && unreadable.is_none_or(|unreadable| id > unreadable) {
                 self.storage.remove(&name)?;
                 removed += 1;

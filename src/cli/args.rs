@@ -1,5 +1,6 @@
 //! What may be typed.
 
+use crate::engine::From;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -77,6 +78,15 @@ pub struct RunArguments {
     /// Worker threads (default: what the job says, else the machine's cores).
     #[arg(long, short, env = "EAGRE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
+    /// With [checkpoint] in the job: which checkpoint to go on from: `latest`, `none` for the beginning, or a number.
+    #[arg(long, value_name = "WHICH", default_value = "latest", value_parser = from)]
+    pub from: From,
+    /// Let a step begin with nothing, whatever the checkpoint has of it (may be given several times).
+    #[arg(long, value_name = "STEP")]
+    pub reset: Vec<String>,
+    /// Leave out what the checkpoint has of steps and sinks that are not in the job.
+    #[arg(long)]
+    pub skip_missing: bool,
     /// How progress and the summary are shown.
     #[arg(long, value_enum, default_value = "text")]
     pub format: StatusFormat,
@@ -88,6 +98,16 @@ pub struct RunArguments {
     /// object does).
     #[arg(long)]
     pub doctor: bool,
+}
+
+fn from(text: &str) -> Result<From, String> {
+    match text {
+        "latest" => Ok(From::Latest),
+        "none" => Ok(From::Nothing),
+        number => {
+            number.parse().map(From::Id).map_err(|_| "expected `latest`, `none` or the number of a checkpoint".into())
+        }
+    }
 }
 
 /// How to show off.

@@ -3,7 +3,7 @@
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
 use super::{FAILED, WRONG, doctor, json, plan, show, wrong};
-use crate::engine::{self, Job, Spent, Standing, Status, wall};
+use crate::engine::{self, Job, Made, Resumption, Spent, Standing, Status, wall};
 use crate::fault::Failure;
 use crate::job::Plan;
 use crate::registry::Registry;
@@ -32,10 +32,15 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
     let workers = arguments.workers.map(usize::from).or(plan.workers).unwrap_or_else(cores);
     let live = !arguments.doctor && draws(arguments.live, &plan);
-    let mut job = match engine::start(plan, workers) {
+    let resumption =
+        Resumption { from: arguments.from, reset: arguments.reset.clone(), skip_missing: arguments.skip_missing };
+    let mut job = match engine::start_from(plan, workers, &resumption) {
         Ok(job) => job,
         Err(failure) => return failed(&failure, arguments.format),
     };
+    if arguments.format == StatusFormat::Text {
+        goes_on(&job);
+    }
     if let Err(error) = stop_on_signal(&job, arguments.format) {
         say!("error: signals cannot be heard: {error}");
         return ExitCode::from(WRONG);
@@ -53,6 +58,13 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
         Err(failure) if stdout::is_closed(&failure) => ExitCode::SUCCESS,
         Err(failure) => failed(&failure, arguments.format),
     }
+}
+
+/// Says where the job goes on.
+fn goes_on(job: &Job) {
+    let Some((id, notices)) = job.resumed() else { return };
+    notices.iter().for_each(|notice| say!("{notice}"));
+    say!("{}: goes on from checkpoint {id}", job.plan().name);
 }
 
 fn failed(failure: &Failure, format: StatusFormat) -> ExitCode {
@@ -171,9 +183,20 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
             say!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
         }
     }
+    checkpoints(&status.checkpoints);
     shares(&status.spent);
     queues(plan, status);
     advice(plan, status);
+}
+
+/// What checkpoints were made.
+fn checkpoints((count, newest, trouble): &(u64, Option<Made>, Option<String>)) {
+    if let Some(Made { id, took, bytes, .. }) = newest {
+        let took = show::duration(Duration::from_micros((*took).max(0) as u64));
+        let size = show::short(*bytes as f64);
+        say!("  {:<18} {:>12} checkpoints, the newest {id}: {size}B in {took}", "", show::grouped(*count));
+    }
+    trouble.iter().for_each(|trouble| say!("  {:<18} {trouble}", ""));
 }
 
 /// How many batches ever waited, by who was waited for: behind a source its worker, before a sink its writer.

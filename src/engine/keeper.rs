@@ -46,16 +46,25 @@ impl Keeper {
         work: impl FnOnce(&Store) -> Result<T, Failure> + Send + 'static,
     ) {
         let (to, wake) = (letterbox.to.clone(), letterbox.wake.clone());
-        let task = move |store: &Store, shared: &Shared| {
-            let done = catch_unwind(AssertUnwindSafe(|| work(store)))
-                .unwrap_or_else(|_| Err(Failure::new("keeping it panicked; its message is above")));
-            match done {
-                // A worker that is gone waits for nothing.
-                Ok(done) => drop(to.send(done).map(|()| wake.activate())),
-                Err(failure) => shared.fail(failure.doing("a checkpoint could not be written")),
+        self.task(move |store, shared| match work(store) {
+            // A worker that is gone waits for nothing.
+            Ok(done) => drop(to.send(done).map(|()| wake.activate())),
+            Err(failure) => shared.fail(failure.doing("a checkpoint could not be written")),
+        });
+    }
+
+    /// Clears something away. Where that fails it is told as trouble and tried again with the next checkpoint.
+    pub fn clear_up(&self, work: impl FnOnce(&Store) -> Result<(), Failure> + Send + 'static) {
+        self.task(move |store, shared| shared.metrics.checkpoints.trouble(work(store).err()));
+    }
+
+    fn task(&self, work: impl FnOnce(&Store, &Shared) + Send + 'static) {
+        let guarded = move |store: &Store, shared: &Shared| {
+            if catch_unwind(AssertUnwindSafe(|| work(store, shared))).is_err() {
+                shared.fail(Failure::new("a checkpoint could not be written: that panicked; its message is above"));
             }
         };
-        self.0.send(Box::new(task)).expect("the threads live as long as a handle does");
+        self.0.send(Box::new(guarded)).expect("the threads live as long as a handle does");
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Ack {
         sink: usize,
         /// Which shard.
         shard: usize,
+        /// The number that it was sealed under.
+        sealed: Interval,
         /// What it keeps back.
         outbox: Option<FileRef>,
     },
@@ -127,7 +129,10 @@ impl Ledger {
                 (step.watermark, step.partitions) = (watermark, partitions);
                 self.waiting.insert((number, worker), waiting);
             }
-            Ack::Sink { sink, shard, outbox } => self.manifest.sinks[sink].outbox[shard] = outbox,
+            Ack::Sink { sink, shard, sealed, outbox } => {
+                let sink = &mut self.manifest.sinks[sink];
+                (sink.outbox[shard], sink.sealed[shard]) = (outbox, sealed);
+            }
         }
     }
 
@@ -184,6 +189,7 @@ fn empty(plan: &Plan, shards: &[usize]) -> Manifest {
         delivery: sink.delivery.name().to_owned(),
         shards: *shards,
         outbox: vec![None; *shards],
+        sealed: vec![0; *shards],
     });
     Manifest {
         format: FORMAT,

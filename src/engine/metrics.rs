@@ -2,6 +2,8 @@
 
 use super::threads::Threads;
 use crate::batch::Batch;
+use crate::checkpoint::manifest::{self, Manifest};
+use crate::fault::Failure;
 use crate::job::plan::Plan;
 use crate::sink::Trouble;
 use crate::time::{BEFORE_ALL, EventTime};
@@ -18,8 +20,70 @@ pub struct Metrics {
     pub steps: Vec<Vec<Step>>,
     /// One for each sink.
     pub sinks: Vec<Sink>,
+    /// What checkpoints there are.
+    pub checkpoints: Checkpoints,
     /// Who has had how much of the processors.
     pub threads: Arc<Threads>,
+}
+
+/// What is known of the checkpoints of a run.
+#[derive(Default)]
+pub struct Checkpoints {
+    made: Mutex<(u64, Option<Made>)>,
+    trouble: Mutex<Option<String>>,
+}
+
+/// A checkpoint that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its number.
+    pub id: u64,
+    /// When it was begun, in microseconds since 1970 by the clock.
+    pub begun_at: EventTime,
+    /// How long it took, in microseconds.
+    pub took: i64,
+    /// How much it comes to, files that earlier ones wrote included.
+    pub bytes: u64,
+    /// The bytes that were written for it, by step.
+    pub written: Vec<(String, u64)>,
+}
+
+impl Made {
+    /// What is told of a checkpoint.
+    pub fn of(manifest: &Manifest) -> Made {
+        let mine = format!("{:010}", manifest.id);
+        let written = |step: &manifest::Step| {
+            let files = step.parts.iter().chain(step.waiting.iter().map(|waiting| &waiting.file));
+            let bytes = files.filter(|file| file.name.starts_with(&mine)).map(|file| file.bytes).sum();
+            (step.name.clone(), bytes)
+        };
+        Made {
+            id: manifest.id,
+            begun_at: manifest.begun_at,
+            took: manifest.took,
+            bytes: manifest.files().map(|file| file.bytes).sum(),
+            written: manifest.steps.iter().map(written).filter(|(_, bytes)| *bytes > 0).collect(),
+        }
+    }
+}
+
+impl Checkpoints {
+    /// Notes a checkpoint that is there.
+    pub fn note(&self, made: Made) {
+        let mut all = self.made.lock().expect("nobody panics while noting a checkpoint");
+        *all = (all.0 + 1, Some(made));
+    }
+
+    /// Notes what could not be done beside them, or that it could.
+    pub fn trouble(&self, failure: Option<Failure>) {
+        *self.trouble.lock().expect("nobody panics while saying what is wrong") = failure.map(|f| f.to_string());
+    }
+
+    /// How many were made, the newest, and what could not be done beside them.
+    pub fn read(&self) -> (u64, Option<Made>, Option<String>) {
+        let (count, made) = self.made.lock().expect("nobody panics while noting a checkpoint").clone();
+        (count, made, said(&self.trouble))
+    }
 }
 
 /// How many batches wait.
@@ -117,6 +181,7 @@ impl Metrics {
                 .map(|_| (0..workers).map(|_| Step::new()).collect())
                 .collect(),
             sinks: plan.sinks.iter().map(|_| Sink::default()).collect(),
+            checkpoints: Checkpoints::default(),
             threads: Arc::default(),
         }
     }

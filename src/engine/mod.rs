@@ -8,9 +8,13 @@
 //! Timely's time is the **epoch**, minted at the sources; event time travels as data. A [`driver::Driver`] runs one
 //! operator on one worker and knows nothing of timely; everything else here moves data between handles and drivers.
 
+mod coordinate;
 mod decode;
+mod drain;
 pub mod driver;
 mod intake;
+mod keeper;
+mod ledger;
 pub mod metrics;
 mod mount;
 mod order;
@@ -18,16 +22,22 @@ mod outlet;
 mod parcel;
 mod partitions;
 mod render;
+mod resume;
+mod save;
 mod shared;
 mod split;
 mod stamp;
 mod start;
 #[cfg(test)]
+mod survival;
+#[cfg(test)]
 mod tests;
 mod threads;
 pub mod wall;
 
+pub use metrics::Made;
 pub use mount::is_guarded;
 pub use partitions::Standing;
-pub use start::{Job, Status, start};
+pub use resume::{From, Resumption};
+pub use start::{Job, Status, start, start_from};
 pub use threads::Spent;

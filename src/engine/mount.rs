@@ -1,19 +1,21 @@
-//! Mounts sources, splitters, drivers and sinks as timely operators. These closures only move data between handles and
-//! structs; capabilities live here and nowhere else.
+//! Mounts sources, splitters and drivers as timely operators. These closures only move data between handles and
+//! structs; capabilities live here, in `save`, `drain` and `coordinate`, and nowhere else.
 
 use super::driver::{Driver, Epoch, Mark};
-use super::intake::Polled;
-use super::outlet::{Outlet, Post};
+use super::intake::{Place, Polled};
+use super::keeper::Keeper;
+use super::ledger::{Ack, first_epoch, interval_of};
 use super::parcel::Parcel;
+use super::save::{AcksOut, PutBy, Saving, Who};
 use super::shared::Shared;
 use super::split::Splitter;
 use super::wall;
 use crate::batch::Batch;
+use crate::checkpoint::manifest::Partition;
 use crate::fault::Failure;
 use crate::job::plan::EngineSettings;
 use crate::operator::{Outputs, Ports};
 use crate::origin::Origin;
-use crate::sink::Writer;
 use crate::time::{BEFORE_ALL, EventTime};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +25,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -39,7 +41,11 @@ pub type Stream<'s> = StreamVec<'s, Epoch, Parcel>;
 /// What the sources say of their partitions, once per epoch.
 pub type Marks<'s> = StreamVec<'s, Epoch, Mark>;
 
-type Out = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Parcel>>>;
+/// What is said for checkpoints.
+pub type Acks<'s> = StreamVec<'s, Epoch, Ack>;
+
+/// An output of parcels.
+pub type Out = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Parcel>>>;
 type MarksOut = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Mark>>>;
 
 /// What all operators of a worker have at hand.
@@ -53,6 +59,8 @@ pub struct Mounting<'s> {
     pub probe: ProbeHandle<Epoch>,
     /// Settings of the job.
     pub settings: EngineSettings,
+    /// Who writes checkpoints, if there are any.
+    pub keeper: Option<Keeper>,
 }
 
 /// The streams of a mounted source.
@@ -63,6 +71,8 @@ pub struct SourceStreams<'s> {
     pub rejected: Stream<'s>,
     /// Watermarks, on the worker that read them.
     pub marks: Marks<'s>,
+    /// Where its partitions stood at the end of each interval.
+    pub acks: Acks<'s>,
     /// Wakes the operator from another thread.
     pub wake: SyncActivator,
     /// Wakes the operator from this worker.
@@ -86,22 +96,21 @@ pub fn source<'s>(
     let (out, out_stream) = builder.new_output();
     let (rejected, rejected_stream) = builder.new_output();
     let (marks, marks_stream) = builder.new_output();
+    let (acks, acks_stream) = builder.new_output();
     let mut ports = [Out::from(out), Out::from(rejected)];
-    let mut marks = MarksOut::from(marks);
+    let mut tells = Tells { source: name.to_owned(), marks: MarksOut::from(marks), acks: AcksOut::from(acks) };
     let (shared, probe, settings) = (mounting.shared.clone(), mounting.probe.clone(), mounting.settings.clone());
     builder.build(move |caps| {
-        let mut epoch = OpenEpoch::new(caps, number);
+        let mut epoch = OpenEpoch::new(caps, number, shared.epoch());
         move |_| {
             while epoch.is_open() {
                 if shared.failed() {
                     return epoch.abandon();
                 }
                 if shared.epoch() > epoch.number() {
-                    epoch.close(shared.epoch(), &mut marks, &shared);
+                    epoch.close(shared.epoch(), &mut tells, &shared);
                 }
-                if epoch.number() >= settings.epochs_ahead_max
-                    && probe.less_equal(&(epoch.number() - settings.epochs_ahead_max))
-                {
+                if epoch.is_far_ahead(&probe, &settings) {
                     return; // The worker wakes the sources when the probe moves.
                 }
                 match polled.try_recv() {
@@ -112,7 +121,7 @@ pub fn source<'s>(
                         }
                         epoch.give(polled, &mut ports);
                         if epoch.records >= settings.epoch_records_max || epoch.bytes >= EPOCH_BYTES_MAX {
-                            epoch.close(shared.end_epoch(epoch.number()), &mut marks, &shared);
+                            epoch.close(shared.end_epoch(epoch.number()), &mut tells, &shared);
                         }
                     }
                     Err(TryRecvError::Empty) => {
@@ -123,19 +132,37 @@ pub fn source<'s>(
                         if !left.is_zero() {
                             return again.activate_after(left);
                         }
-                        epoch.close(shared.end_epoch(epoch.number()), &mut marks, &shared);
+                        epoch.close(shared.end_epoch(epoch.number()), &mut tells, &shared);
                     }
-                    Err(TryRecvError::Disconnected) => return epoch.finish(&mut marks, &shared),
+                    Err(TryRecvError::Disconnected) => return epoch.finish(&mut tells, &shared),
                 }
             }
         }
     });
-    SourceStreams { out: out_stream, rejected: rejected_stream, marks: marks_stream, wake, activator }
+    SourceStreams {
+        out: out_stream,
+        rejected: rejected_stream,
+        marks: marks_stream,
+        wake,
+        activator,
+        acks: acks_stream,
+    }
 }
 
 /// An epoch of one worker ends at so many bytes although it may have more records: what waits for a slow sink is a
 /// number of epochs, and a record may be large.
 const EPOCH_BYTES_MAX: usize = 64 << 20;
+
+/// A source may be so many times as many epochs ahead while all of them together hold less than a full one: an answer
+/// of a broker takes longer than a short epoch, and records that come meanwhile need not wait for it.
+const SHORT_EPOCHS: u64 = 16;
+
+/// What a source says beside its records.
+struct Tells {
+    source: String,
+    marks: MarksOut,
+    acks: AcksOut,
+}
 
 /// The epoch that a source operator is in.
 struct OpenEpoch {
@@ -149,19 +176,26 @@ struct OpenEpoch {
     /// When the one before it ended.
     since: Instant,
     watermarks: BTreeMap<Origin, EventTime>,
+    /// Where every partition stands, as far as it was given.
+    places: BTreeMap<Origin, (EventTime, Place)>,
+    /// The epochs that are closed and not done, with their records and bytes.
+    ahead: VecDeque<(Epoch, usize, usize)>,
 }
 
 impl OpenEpoch {
-    fn new(caps: Vec<Capability<Epoch>>, source: usize) -> OpenEpoch {
+    fn new(mut caps: Vec<Capability<Epoch>>, source: usize, first: Epoch) -> OpenEpoch {
+        caps.iter_mut().for_each(|cap| cap.downgrade(&first));
         OpenEpoch {
             source: source as u16,
             caps: Some(caps),
-            number: 0,
+            number: first,
             records: 0,
             bytes: 0,
             has_begun: false,
             since: wall::now(),
             watermarks: BTreeMap::new(),
+            places: BTreeMap::new(),
+            ahead: VecDeque::new(),
         }
     }
 
@@ -171,6 +205,19 @@ impl OpenEpoch {
 
     fn number(&self) -> Epoch {
         self.number
+    }
+
+    /// Whether the sinks are so far behind that nothing more is taken.
+    fn is_far_ahead(&mut self, probe: &ProbeHandle<Epoch>, settings: &EngineSettings) -> bool {
+        while self.ahead.pop_front_if(|(epoch, ..)| !probe.less_equal(epoch)).is_some() {}
+        let epochs = self.ahead.len() as u64;
+        if epochs < settings.epochs_ahead_max {
+            return false;
+        }
+        let (records, bytes) = self.ahead.iter().fold((0, 0), |(r, b), (_, records, bytes)| (r + records, b + bytes));
+        records >= settings.epoch_records_max
+            || bytes >= EPOCH_BYTES_MAX
+            || epochs >= settings.epochs_ahead_max.saturating_mul(SHORT_EPOCHS)
     }
 
     fn give(&mut self, polled: Polled, ports: &mut [Out; 2]) {
@@ -184,10 +231,34 @@ impl OpenEpoch {
             }
         }
         self.watermarks.insert(polled.mark.origin, polled.mark.watermark);
+        self.places.insert(polled.mark.origin, (polled.mark.watermark, polled.place));
+    }
+
+    /// Says for a checkpoint where the partitions stand.
+    fn acknowledge(&mut self, tells: &mut Tells, shared: &Shared) {
+        let Some(caps) = &self.caps else { return };
+        let place = |(origin, (watermark, place)): (&Origin, &(EventTime, Place))| {
+            let partition = Partition {
+                source: tells.source.clone(),
+                name: shared.origins.name(*origin),
+                position: place.position,
+                sequence: place.sequence,
+                watermark: *watermark,
+                newest: place.newest,
+                idle: place.idle,
+                ended: place.ended,
+            };
+            (*origin, partition)
+        };
+        let places = self.places.iter().map(place).collect();
+        tells.acks.activate().session(&caps[3]).give(Ack::Source(places));
     }
 
     /// Says where the partitions stand, and goes on to a later epoch.
-    fn close(&mut self, next: Epoch, marks: &mut MarksOut, shared: &Shared) {
+    fn close(&mut self, next: Epoch, tells: &mut Tells, shared: &Shared) {
+        if interval_of(next) > interval_of(self.number) {
+            self.acknowledge(tells, shared);
+        }
         let Some(caps) = &mut self.caps else { return };
         let source = self.source;
         for (origin, _) in self.watermarks.iter().filter(|(_, watermark)| **watermark == BEFORE_ALL) {
@@ -198,14 +269,19 @@ impl OpenEpoch {
             origin,
             watermark,
         });
-        marks.activate().session(&caps[2]).give_iterator(said);
+        tells.marks.activate().session(&caps[2]).give_iterator(said);
         caps.iter_mut().for_each(|cap| cap.downgrade(&next));
+        self.ahead.push_back((self.number, self.records, self.bytes));
         (self.number, self.records, self.bytes, self.has_begun, self.since) = (next, 0, 0, false, wall::now());
     }
 
-    fn finish(&mut self, marks: &mut MarksOut, shared: &Shared) {
+    fn finish(&mut self, tells: &mut Tells, shared: &Shared) {
         // The others go on too: what they hold back would wait until one of them has something to give.
-        self.close(shared.end_epoch(self.number), marks, shared);
+        let ended = self.number;
+        self.close(shared.end_epoch(ended), tells, shared);
+        if interval_of(self.number) == interval_of(ended) {
+            self.acknowledge(tells, shared);
+        }
         self.caps = None;
     }
 
@@ -258,7 +334,15 @@ pub fn split<'s>(
     (parcels_stream, rejected_stream)
 }
 
-/// Mounts a driver. `addressed` says that the inputs are parcels for certain workers. Gives out, rejected and late.
+/// The streams of a mounted step.
+pub struct StepStreams<'s> {
+    /// Out, rejected and late.
+    pub ports: [Stream<'s>; 3],
+    /// What it knew at the end of each interval.
+    pub acks: Acks<'s>,
+}
+
+/// Mounts a driver. `addressed` says that the inputs are parcels for certain workers.
 pub fn step<'s>(
     mounting: &Mounting<'s>,
     name: &str,
@@ -267,7 +351,7 @@ pub fn step<'s>(
     inputs: Vec<Stream<'s>>,
     addressed: bool,
     marks: Marks<'s>,
-) -> [Stream<'s>; 3] {
+) -> StepStreams<'s> {
     let mut builder = OperatorBuilder::new(name.to_owned(), mounting.scope);
     let mut exchanged: Vec<_> = Vec::new();
     let mut local: Vec<_> = Vec::new();
@@ -286,38 +370,41 @@ pub fn step<'s>(
         ports.push(Out::from(port));
         streams.push(stream);
     }
-    let mut running = RunningStep {
-        driver,
-        ports,
-        shared: mounting.shared.clone(),
-        number,
-        worker: mounting.scope.index(),
-        name: name.to_owned(),
-    };
-    builder.build(move |caps| {
+    let (acks, acks_stream) = builder.new_output();
+    let who = Who { step: number, worker: mounting.scope.index(), name: name.to_owned() };
+    let wake = mounting.scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let mut running = RunningStep { driver, ports, shared: mounting.shared.clone(), who, saving: None };
+    let keeper = mounting.keeper.clone();
+    builder.build(move |mut caps| {
+        let standing = caps.pop().expect("the last of four outputs");
+        running.saving =
+            keeper.map(|keeper| Saving::new(keeper, AcksOut::from(acks), wake, standing, running.shared.epoch()));
         let mut held = Some(caps);
         move |frontiers| {
             for (i, input) in exchanged.iter_mut().enumerate() {
-                input.for_each(|cap, parcels| {
-                    running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)])
-                });
+                input.for_each(|cap, parcels| running.take(i, parcels, [0, 1, 2].map(|port| cap.retain(port))));
             }
             for (i, input) in local.iter_mut().enumerate() {
-                input.for_each(|cap, parcels| {
-                    running.accept(i, parcels, &[cap.retain(0), cap.retain(1), cap.retain(2)])
-                });
+                input.for_each(|cap, parcels| running.take(i, parcels, [0, 1, 2].map(|port| cap.retain(port))));
             }
             marks.for_each(|cap, heard| running.driver.hear(*cap.time(), heard.drain(..)));
+            running.saving.iter_mut().for_each(Saving::acknowledge);
+            if running.shared.failed() {
+                running.saving = None;
+            }
             let Some(caps) = &mut held else { return };
             let frontier = least(frontiers);
-            running.close(frontier, caps);
+            running.advance(frontier, caps);
             match frontier {
                 Some(epoch) => caps.iter_mut().for_each(|cap| cap.downgrade(&epoch)),
                 None => held = None,
             }
         }
     });
-    streams.try_into().unwrap_or_else(|_| unreachable!("three outputs were made"))
+    StepStreams {
+        ports: streams.try_into().unwrap_or_else(|_| unreachable!("three outputs were made")),
+        acks: acks_stream,
+    }
 }
 
 /// A driver with its handles.
@@ -325,24 +412,50 @@ struct RunningStep {
     driver: Driver,
     ports: Vec<Out>,
     shared: Arc<Shared>,
-    number: usize,
-    worker: usize,
-    name: String,
+    who: Who,
+    saving: Option<Saving>,
 }
 
 impl RunningStep {
+    /// Takes parcels in, or puts them by until the interval that they came in has begun for this step.
+    fn take(&mut self, input: usize, parcels: &mut Vec<Parcel>, caps: [Capability<Epoch>; 3]) {
+        match &mut self.saving {
+            Some(saving) if saving.is_early(*caps[0].time()) => saving.put_by(input, std::mem::take(parcels), caps),
+            _ => self.accept(input, parcels, &caps),
+        }
+    }
+
+    /// Closes the epochs before `frontier`; at the end of an interval, saves what the driver knows then, which is what
+    /// came in it and before.
+    fn advance(&mut self, frontier: Option<Epoch>, caps: &mut [Capability<Epoch>]) {
+        while let Some(over) = self.saving.as_ref().and_then(|saving| saving.over(frontier)) {
+            let next = over.next.map(first_epoch);
+            self.close(next.map(|_| first_epoch(over.interval + 1)), caps);
+            let Some(saving) = &mut self.saving else { return };
+            saving.save(&mut self.driver, &self.who, over);
+            let Some(next) = next else { return };
+            caps.iter_mut().for_each(|cap| cap.downgrade(&next));
+            for PutBy { input, mut parcels, caps } in saving.due(over) {
+                self.accept(input, &mut parcels, &caps);
+            }
+        }
+        self.close(frontier, caps);
+    }
+
     fn accept(&mut self, input: usize, parcels: &mut Vec<Parcel>, caps: &[Capability<Epoch>]) {
         let begun = wall::now();
-        let metrics = &self.shared.metrics.steps[self.number][self.worker];
+        let metrics = &self.shared.metrics.steps[self.who.step][self.who.worker];
         if !self.shared.failed() {
             metrics.batches.fetch_add(parcels.len() as u64, Relaxed);
             metrics.records.fetch_add(parcels.iter().map(|p| p.batch.len() as u64).sum(), Relaxed);
             let driver = &mut self.driver;
-            guard(&self.shared, &self.name, || parcels.drain(..).for_each(|parcel| driver.accept(input, parcel.batch)));
+            guard(&self.shared, &self.who.name, || {
+                parcels.drain(..).for_each(|parcel| driver.accept(input, parcel.batch))
+            });
         }
         parcels.clear();
         self.emit(caps);
-        self.shared.metrics.steps[self.number][self.worker].worked(begun);
+        self.shared.metrics.steps[self.who.step][self.who.worker].worked(begun);
     }
 
     fn close(&mut self, frontier: Option<Epoch>, caps: &[Capability<Epoch>]) {
@@ -351,9 +464,9 @@ impl RunningStep {
         }
         let begun = wall::now();
         let driver = &mut self.driver;
-        guard(&self.shared, &self.name, || driver.close(frontier));
+        guard(&self.shared, &self.who.name, || driver.close(frontier));
         self.emit(caps);
-        let metrics = &self.shared.metrics.steps[self.number][self.worker];
+        let metrics = &self.shared.metrics.steps[self.who.step][self.who.worker];
         metrics.watermark.store(self.driver.watermark(), Relaxed);
         metrics.keys.store(self.driver.keys() as u64, Relaxed);
         metrics.waiting.store(self.driver.waiting() as u64, Relaxed);
@@ -363,7 +476,7 @@ impl RunningStep {
 
     fn emit(&mut self, caps: &[Capability<Epoch>]) {
         let Some(Ports { out, rejected, late }) = self.driver.drain() else { return };
-        let metrics = &self.shared.metrics.steps[self.number][self.worker];
+        let metrics = &self.shared.metrics.steps[self.who.step][self.who.worker];
         let counts = [&metrics.out, &metrics.rejected, &metrics.late];
         for (port, batches) in [out, rejected, late].into_iter().enumerate().filter(|(_, batches)| !batches.is_empty())
         {
@@ -377,116 +490,11 @@ impl RunningStep {
     }
 }
 
-/// Mounts a sink: batches go to a writer thread, and an epoch counts as done when they are written. `one` brings all of
-/// them to the first worker; a worker without a writer only passes the frontier on.
-pub fn sink<'s>(
-    mounting: &Mounting<'s>,
-    name: &str,
-    number: usize,
-    stream: Stream<'s>,
-    one: bool,
-    writer: Option<Box<dyn Writer>>,
-) -> Stream<'s> {
-    let scope = mounting.scope;
-    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
-    let address = builder.operator_info().address;
-    let activator = scope.worker().sync_activator_for(address.to_vec());
-    let again = scope.activator_for(address);
-    let mut by_worker = None;
-    let mut local = None;
-    if one {
-        by_worker = Some(builder.new_input(stream, Exchange::new(|_: &Parcel| 0)));
-    } else {
-        local = Some(builder.new_input(stream, Pipeline));
-    }
-    let (done, done_stream) = builder.new_output::<Vec<Parcel>>();
-    let post = Post { name: name.to_owned(), sink: number, shared: mounting.shared.clone(), activator };
-    let outlet = writer.map(|writer| Outlet::start(writer, post));
-    let shared = mounting.shared.clone();
-    builder.build_reschedule(move |caps| {
-        let _done = done;
-        drop(caps);
-        let mut pending = Pending { outlet, held: VecDeque::new(), dirty: None, finishing: None, failed: None };
-        move |frontiers| {
-            let queue = &shared.metrics.sinks[number].queue;
-            let mut take = |cap: Capability<Epoch>, parcels: &mut Vec<Parcel>| {
-                if shared.failed() {
-                    return parcels.clear();
-                }
-                queue.add(parcels.len());
-                pending.take(cap, parcels);
-            };
-            if let Some(input) = &mut by_worker {
-                input.for_each(|cap, parcels| take(cap.retain(0), parcels));
-            }
-            if let Some(input) = &mut local {
-                input.for_each(|cap, parcels| take(cap.retain(0), parcels));
-            }
-            if shared.failed()
-                && let Some(left) = pending.give_up()
-            {
-                again.activate_after(left);
-            }
-            pending.settle(least(frontiers))
-        }
-    });
-    done_stream
-}
-
-/// How long a writer has to come to an end after a failure.
-const FAILED_WAIT: Duration = Duration::from_secs(2);
-
-/// What a sink operator has given to its writer and waits for.
-struct Pending {
-    outlet: Option<Outlet>,
-    held: VecDeque<(u64, Capability<Epoch>)>,
-    /// The newest capability under which something was written that is not flushed.
-    dirty: Option<Capability<Epoch>>,
-    finishing: Option<u64>,
-    /// Since when the job has failed.
-    failed: Option<Instant>,
-}
-
-impl Pending {
-    fn take(&mut self, cap: Capability<Epoch>, parcels: &mut Vec<Parcel>) {
-        let outlet = self.outlet.as_mut().expect("batches come where the writer is");
-        for parcel in parcels.drain(..) {
-            let order = outlet.write(parcel.batch);
-            self.held.push_back((order, cap.clone()));
-        }
-        self.dirty = Some(cap);
-    }
-
-    /// When the job has failed: leaves the writer a while for what it is at, then waits for it no more, because it may
-    /// wait for a broker for ever. Gives how long that is, the first time.
-    fn give_up(&mut self) -> Option<Duration> {
-        let is_first = self.failed.is_none();
-        if self.failed.get_or_insert_with(wall::now).elapsed() >= FAILED_WAIT {
-            (self.outlet, self.dirty) = (None, None);
-            self.held.clear();
-        }
-        is_first.then_some(FAILED_WAIT)
-    }
-
-    /// Lets go of what is done; asks for a flush when an epoch is over. Says whether the operator has more to wait for.
-    fn settle(&mut self, frontier: Option<Epoch>) -> bool {
-        let Some(outlet) = &mut self.outlet else { return false };
-        if let Some(cap) = self.dirty.take_if(|cap| frontier.is_none_or(|f| *cap.time() < f)) {
-            self.held.push_back((outlet.flush(), cap));
-        }
-        if frontier.is_none() && self.finishing.is_none() {
-            self.finishing = Some(outlet.finish());
-        }
-        let done = outlet.done();
-        while self.held.front().is_some_and(|(order, _)| *order <= done) {
-            self.held.pop_front();
-        }
-        self.finishing.is_some_and(|order| order > done)
-    }
-}
-
 /// Joins streams of one kind.
-pub fn concatenate<'s>(mounting: &Mounting<'s>, mut streams: Vec<Stream<'s>>) -> Stream<'s> {
+pub fn concatenate<'s, T: Clone + 'static>(
+    mounting: &Mounting<'s>,
+    mut streams: Vec<StreamVec<'s, Epoch, T>>,
+) -> StreamVec<'s, Epoch, T> {
     match streams.len() {
         1 => streams.remove(0),
         _ => mounting.scope.concatenate(streams),
@@ -518,6 +526,7 @@ fn guard(shared: &Shared, step: &str, call: impl FnOnce()) {
     }
 }
 
-fn least(frontiers: &[MutableAntichain<Epoch>]) -> Option<Epoch> {
+/// The earliest of several frontiers.
+pub fn least(frontiers: &[MutableAntichain<Epoch>]) -> Option<Epoch> {
     frontiers.iter().filter_map(|f| f.frontier().first().copied()).min()
 }

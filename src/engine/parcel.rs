@@ -11,10 +11,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 /// A batch for a worker.
 #[derive(Clone, Debug)]
 pub struct Parcel {
-    /// The worker that it is for.
+    /// The worker that it is for; on the way to a sink, the shard, which is on worker `to % workers`.
     pub to: u64,
     /// The batch.
     pub batch: Batch,
+}
+
+impl Parcel {
+    /// The shard that it is for.
+    pub fn shard(&self) -> usize {
+        self.to as usize
+    }
 }
 
 impl Serialize for Parcel {

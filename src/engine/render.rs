@@ -1,15 +1,18 @@
 //! Builds the graph of a plan on one worker. Every worker builds the same graph, in the order of the plan.
 
+use super::coordinate::coordinate;
+use super::drain::{self, Drain, DrainStreams, Route};
 use super::driver::{Driver, Epoch, Ordering};
 use super::intake::{Lane, Polled};
-use super::mount::{self, Marks, Mounting, Stream};
+use super::ledger::order_name;
+use super::mount::{self, Acks, Marks, Mounting, StepStreams, Stream};
 use super::split::Splitter;
-use super::start::{OpenSource, Start};
+use super::start::{OpenSource, Start, Writers};
 use crate::batch::Batch;
 use crate::job::plan::{Node, Output, Plan, Port, SinkPlan, StepPlan};
 use crate::operator::{Instance, Outputs, StepNames};
 use crate::schema;
-use crate::sink::{Shards, Writer};
+use crate::sink::Shards;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
@@ -35,8 +38,8 @@ pub struct Rendered {
 }
 
 /// Builds the graph on this worker.
-pub fn render(start: &Start, mounting: Mounting<'_>, writers: Vec<Option<Box<dyn Writer>>>) -> Rendered {
-    let mut rendering = Rendering { start, mounting, streams: BTreeMap::new(), marks: Vec::new() };
+pub fn render(start: &Start, mounting: Mounting<'_>, writers: Writers) -> Rendered {
+    let mut rendering = Rendering { start, mounting, streams: BTreeMap::new(), marks: Vec::new(), acks: Vec::new() };
     let reader = Arc::new(OnceLock::new());
     let mut sources = Vec::new();
     let lanes =
@@ -46,13 +49,19 @@ pub fn render(start: &Start, mounting: Mounting<'_>, writers: Vec<Option<Box<dyn
         rendering.step(i, step);
     }
     let mut ends = Vec::new();
-    for (i, (sink, writer)) in plan.sinks.iter().zip(writers).enumerate() {
-        let stream = rendering.input_of_sink(i, sink);
-        let one = sink.sink.shards() != Shards::PerWorker;
-        ends.push(mount::sink(&rendering.mounting, &sink.name, i, stream, one, writer));
+    for (number, (sink, writers)) in plan.sinks.iter().zip(writers).enumerate() {
+        let stream = rendering.input_of_sink(number, sink);
+        let drain = Drain { name: &sink.name, number, route: start.route(number), writers };
+        let DrainStreams { done, acks } = drain::drain(&rendering.mounting, stream, drain);
+        ends.push(done);
+        rendering.acks.push(acks);
     }
     let probe = rendering.mounting.probe.clone();
     mount::concatenate(&rendering.mounting, ends).probe_with(&probe);
+    if let (Some(settings), Some(keeping)) = (&plan.checkpoint, &start.keeping) {
+        let acks = mount::concatenate(&rendering.mounting, rendering.acks);
+        coordinate(&rendering.mounting, acks, keeping.ledger(plan), settings);
+    }
     Rendered { lanes, reader, sources, probe }
 }
 
@@ -62,6 +71,8 @@ struct Rendering<'a, 's> {
     streams: BTreeMap<Port, Stream<'s>>,
     /// The marks of each source, on every worker.
     marks: Vec<Marks<'s>>,
+    /// What is said for checkpoints.
+    acks: Vec<Acks<'s>>,
 }
 
 impl<'s> Rendering<'_, 's> {
@@ -78,6 +89,7 @@ impl<'s> Rendering<'_, 's> {
         self.streams.insert(Port { node: Node::Source(i), output: Output::Out }, mounted.out);
         self.streams.insert(Port { node: Node::Source(i), output: Output::Rejected }, mounted.rejected);
         self.marks.push(mounted.marks.broadcast());
+        self.acks.push(mounted.acks);
         self.mounting.shared.add_source(mounted.wake.clone());
         activators.push(mounted.activator);
         Lane {
@@ -106,15 +118,18 @@ impl<'s> Rendering<'_, 's> {
         } else {
             inputs
         };
-        let driver = Driver::new(
+        let mut driver = Driver::new(
             names,
             (step.planned.make)(),
             ordering(&self.start.plan, step),
             self.start.origins_of(&step.sources),
         );
+        let keys = step.planned.keyed.then_some(step.key.as_slice());
+        self.start.resume(i, &step.sources, &mut driver, keys, self.worker());
         let marks = self.marks_of(&step.sources);
-        let [out, rejected, late] =
+        let StepStreams { ports: [out, rejected, late], acks } =
             mount::step(&self.mounting, &step.name, i, driver, inputs, step.planned.keyed, marks);
+        self.acks.push(acks);
         refused.push(rejected);
         let rejected = mount::concatenate(&self.mounting, refused);
         for (output, stream) in [(Output::Out, out), (Output::Rejected, rejected), (Output::Late, late)] {
@@ -122,10 +137,18 @@ impl<'s> Rendering<'_, 's> {
         }
     }
 
-    fn input_of_sink(&self, i: usize, sink: &SinkPlan) -> Stream<'s> {
+    fn worker(&self) -> (usize, usize) {
+        (self.mounting.scope.index(), self.mounting.scope.peers())
+    }
+
+    fn input_of_sink(&mut self, i: usize, sink: &SinkPlan) -> Stream<'s> {
         let inputs = sink.inputs.iter().map(|port| self.streams[port].clone()).collect();
         let Some(sources) = sources_in_order(&self.start.plan, sink) else {
-            return mount::concatenate(&self.mounting, inputs);
+            let stream = mount::concatenate(&self.mounting, inputs);
+            return match self.start.route(i) {
+                Route::Shards(shards) if shards > 1 => drain::scatter(&self.mounting, &sink.name, stream, shards),
+                _ => stream,
+            };
         };
         let names = StepNames {
             name: sink.name.as_str().into(),
@@ -135,10 +158,15 @@ impl<'s> Rendering<'_, 's> {
             origins: self.start.shared.origins.clone(),
         };
         let driver = Driver::new(names, Box::new(Pass), Ordering::Merge, self.start.origins_of(&sources));
-        let driver = driver.keeping_nothing();
-        let (name, number) = (format!("{} (order)", sink.name), self.start.plan.steps.len() + i);
+        // With checkpoints what waits when the job is stopped is in the last one.
+        let mut driver = if self.start.keeping.is_some() { driver } else { driver.keeping_nothing() };
+        let (name, number) = (order_name(&sink.name), self.start.plan.steps.len() + i);
+        // All rows come to the first worker.
+        self.start.resume(number, &sources, &mut driver, Some(&[]), self.worker());
         let marks = self.marks_of(&sources);
-        let [out, ..] = mount::step(&self.mounting, &name, number, driver, inputs, true, marks);
+        let StepStreams { ports: [out, ..], acks } =
+            mount::step(&self.mounting, &name, number, driver, inputs, true, marks);
+        self.acks.push(acks);
         out
     }
 

@@ -1,5 +1,6 @@
 //! What all threads of a running job share.
 
+use super::ledger::{Interval, first_epoch};
 use super::metrics::Metrics;
 use super::partitions::Partitions;
 use crate::fault::Failure;
@@ -19,11 +20,15 @@ pub struct Shared {
     /// The names of origins.
     pub origins: Origins,
     epoch: AtomicU64,
+    /// The newest checkpoint that is there for good.
+    committed: AtomicU64,
     stopping: AtomicBool,
     failure: Mutex<Option<Failure>>,
     /// In which epoch each partition that was found while the job runs was announced.
     announced: Mutex<BTreeMap<Origin, u64>>,
     sources: Mutex<Vec<SyncActivator>>,
+    /// The sinks that wait for checkpoints.
+    sinks: Mutex<Vec<SyncActivator>>,
     readers: Mutex<Vec<Thread>>,
     discoverers: Mutex<Vec<Thread>>,
     /// Whether a reader waits for the slowest partition of its source.
@@ -31,17 +36,19 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The state of a job that has not begun.
-    pub fn new(metrics: Metrics, partitions: Partitions, origins: Origins) -> Shared {
+    /// The state of a job that has not begun; its first epoch is the first of this interval.
+    pub fn new(metrics: Metrics, partitions: Partitions, origins: Origins, first: Interval) -> Shared {
         Shared {
             metrics,
             partitions,
             origins,
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU64::new(first_epoch(first)),
+            committed: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             failure: Mutex::default(),
             announced: Mutex::default(),
             sources: Mutex::default(),
+            sinks: Mutex::default(),
             readers: Mutex::default(),
             discoverers: Mutex::default(),
             waits: AtomicBool::new(false),
@@ -59,6 +66,32 @@ impl Shared {
             self.wake_sources();
         }
         self.epoch()
+    }
+
+    /// Ends an interval, and with it the epoch, for all sources of the process.
+    pub fn end_interval(&self, interval: Interval) {
+        self.end_epoch(first_epoch(interval + 1) - 1);
+    }
+
+    /// Whether sinks keep so much back that a checkpoint should come before its time.
+    pub fn is_full(&self) -> bool {
+        false
+    }
+
+    /// The newest checkpoint that is there for good; 0 before the first.
+    pub fn committed(&self) -> Interval {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Hears that a checkpoint is there for good.
+    pub fn commit(&self, interval: Interval) {
+        self.committed.fetch_max(interval, Ordering::AcqRel);
+        lock(&self.sinks).retain(|sink| sink.activate().is_ok());
+    }
+
+    /// Adds a sink operator, to be woken when a checkpoint is there.
+    pub fn add_sink(&self, sink: SyncActivator) {
+        lock(&self.sinks).push(sink);
     }
 
     /// Whether the job is to stop: nothing more is read.

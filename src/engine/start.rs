@@ -1,21 +1,31 @@
 //! Starts a planned job: opens its sources and sinks, mounts the plan on every worker, and waits for the end.
 
 use super::decode::{DecodePool, Decoders};
-use super::intake::{self, Found, Lane};
-use super::metrics::{Metrics, SinkCounts, SourceCounts, StepCounts, read_step};
+use super::drain::Route;
+use super::driver::Driver;
+use super::intake::{self, Found, Lane, Place};
+use super::keeper::Keeper;
+use super::ledger::{Ledger, shards_of};
+use super::metrics::{Made, Metrics, SinkCounts, SourceCounts, StepCounts, read_step};
 use super::mount::Mounting;
-use super::partitions::{Partitions, Standing};
+use super::partitions::{Partitions, Reached, Standing};
 use super::render::{Rendered, render, sources_in_order};
+use super::resume::{self, Resumed, Resumption};
 use super::shared::Shared;
+use super::split::Splitter;
 use super::stamp::Stamper;
 use super::threads::{Role, Spent};
 use super::wall;
+use crate::batch::Batch;
+use crate::checkpoint::{Store, storage};
+use crate::expression::Expression;
 use crate::fault::Failure;
 use crate::job::plan::Plan;
+use crate::key::worker_of;
 use crate::origin::{Origin, Origins};
-use crate::sink::{Opening, Shards, Writer};
+use crate::sink::{Delivery, Opening, Shards, Writer};
 use crate::source::Feed;
-use crate::time::{BEFORE_ALL, EventTime};
+use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
@@ -46,6 +56,27 @@ pub struct Start {
     pub shared: Arc<Shared>,
     /// Its open sources.
     pub sources: Vec<OpenSource>,
+    /// How it is made to survive, if it is.
+    pub keeping: Option<Keeping>,
+    /// How many shards each sink has.
+    pub shards: Vec<usize>,
+}
+
+/// How a job is made to survive.
+pub struct Keeping {
+    keeper: Keeper,
+    /// What it goes on with.
+    resumed: Option<Resumed>,
+    workers: usize,
+    shards: Vec<usize>,
+}
+
+impl Keeping {
+    /// The ledger that the job goes on with.
+    pub fn ledger(&self, plan: &Plan) -> Ledger {
+        let before = self.resumed.as_ref().map(|resumed| resumed.manifest.clone());
+        Ledger::new(plan, &self.shards, before, self.workers)
+    }
 }
 
 /// An open source, for all workers.
@@ -60,8 +91,8 @@ pub struct OpenSource {
     pub found: Vec<Arc<Mutex<Vec<Found>>>>,
 }
 
-/// The writers of one worker: for each sink, one or none.
-type Writers = Vec<Option<Box<dyn Writer>>>;
+/// The writers of one worker: for each sink, those of the shards that are there.
+pub type Writers = Vec<Vec<(usize, Box<dyn Writer>)>>;
 
 /// How a job stands: everything that is counted, at one moment.
 #[derive(Clone, Debug)]
@@ -78,18 +109,21 @@ pub struct Status {
     pub sinks: Vec<SinkCounts>,
     /// Source partitions.
     pub partitions: Vec<(Origin, Standing)>,
+    /// How many checkpoints were made, the newest, and what could not be done beside them.
+    pub checkpoints: (u64, Option<Made>, Option<String>),
     /// Processor time, by what threads do.
     pub spent: Spent,
 }
 
-/// Opens sources and sinks and sets the workers going.
+/// Opens sources and sinks and sets the workers going. Where the job has checkpoints, it goes on from the newest.
 pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
-    let names = plan.steps.iter().map(|step| step.name.clone()).collect();
-    let shared = Shared::new(Metrics::new(&plan, workers), Partitions::new(groups(&plan)), Origins::new(names));
-    let mut start = Start { plan, shared: Arc::new(shared), sources: Vec::new() };
-    start.sources = (0..start.plan.sources.len()).map(|i| start.open_source(i, workers)).collect::<Result<_, _>>()?;
+    start_from(plan, workers, &Resumption::default())
+}
+
+/// Opens sources and sinks and sets the workers going, where a checkpoint says that it had come to.
+pub fn start_from(plan: Plan, workers: usize, resumption: &Resumption) -> Result<Job, Failure> {
+    let start = Arc::new(Start::new(plan, workers, resumption)?);
     let writers = start.open_sinks(workers)?;
-    let start = Arc::new(start);
     let pool = DecodePool::new(
         std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1)),
         &start.shared.metrics.threads,
@@ -126,6 +160,12 @@ impl Job {
         &self.start.plan
     }
 
+    /// From which checkpoint it goes on, and what a person should know of that.
+    pub fn resumed(&self) -> Option<(u64, &[String])> {
+        let resumed = self.start.keeping.as_ref()?.resumed.as_ref()?;
+        Some((resumed.manifest.id, &resumed.notices))
+    }
+
     /// Stops reading; what was read is worked off, then the job ends.
     pub fn stop(&self) {
         self.start.shared.stop();
@@ -158,6 +198,7 @@ impl Job {
             steps: shared.metrics.steps[..self.start.plan.steps.len()].iter().map(|step| read_step(step)).collect(),
             sinks: shared.metrics.sinks.iter().map(|s| s.read()).collect(),
             partitions: shared.partitions.all(),
+            checkpoints: shared.metrics.checkpoints.read(),
             spent: shared.metrics.threads.spent(),
         }
     }
@@ -184,6 +225,90 @@ impl OpenSource {
 }
 
 impl Start {
+    fn new(plan: Plan, workers: usize, resumption: &Resumption) -> Result<Start, Failure> {
+        let names = plan.steps.iter().map(|step| step.name.clone()).collect();
+        let (store, resumed, first) = match &plan.checkpoint {
+            None => (None, None, 0),
+            Some(settings) => {
+                let mut store = Store::open(storage::open(&settings.dir)?)?;
+                let resumed = resume::resume(&store, &plan, resumption)?;
+                let first = store.claim()?;
+                (Some(store), resumed, first)
+            }
+        };
+        let shards = shards_of(&plan, resumed.as_ref().map(|resumed| &resumed.manifest), workers);
+        let (metrics, partitions) = (Metrics::new(&plan, workers), Partitions::new(groups(&plan)));
+        let shared = Arc::new(Shared::new(metrics, partitions, Origins::new(names), first));
+        let keeping = store.map(|store| {
+            let keeper = Keeper::start(store, &shared);
+            Keeping { keeper, resumed, workers, shards: shards.clone() }
+        });
+        let mut start = Start { plan, shared, sources: Vec::new(), keeping, shards };
+        // Origins keep their numbers, those of partitions that are gone as well.
+        for (number, partition) in start.resumed().iter().flat_map(|r| r.manifest.partitions.iter().enumerate()) {
+            let gone = format!("?{number}");
+            start.shared.origins.assign(if partition.name.is_empty() { &gone } else { &partition.name });
+        }
+        start.sources =
+            (0..start.plan.sources.len()).map(|i| start.open_source(i, workers)).collect::<Result<_, _>>()?;
+        Ok(start)
+    }
+
+    fn resumed(&self) -> Option<&Resumed> {
+        self.keeping.as_ref().and_then(|keeping| keeping.resumed.as_ref())
+    }
+
+    /// How batches find their shard of a sink.
+    pub fn route(&self, sink: usize) -> Route {
+        let plan = &self.plan.sinks[sink];
+        match plan.sink.shards() {
+            Shards::PerWorker if plan.delivery == Delivery::AtLeastOnce => Route::Here,
+            _ => Route::Shards(self.shards[sink]),
+        }
+    }
+
+    /// Lets a driver go on where it was: step `number`, which these sources reach, on a worker of so many. `keys` are
+    /// the keys of its inputs: rows that waited go to whom they belong, without keys to whom the partition belongs.
+    pub fn resume(
+        &self,
+        number: usize,
+        sources: &BTreeSet<usize>,
+        driver: &mut Driver,
+        keys: Option<&[Vec<Expression>]>,
+        (worker, workers): (usize, usize),
+    ) {
+        let Some(resumed) = self.resumed() else { return };
+        let all = self.shared.partitions.all();
+        let ended = all.iter().filter(|(_, s)| s.ended && sources.contains(&s.source));
+        driver.resume(ended.map(|(origin, _)| (*origin, AFTER_ALL)), BEFORE_ALL);
+        let step = &resumed.manifest.steps[number];
+        // A partition that is gone holds nobody back.
+        let known = step.partitions.iter().filter(|(origin, _)| all.iter().any(|(there, _)| there == origin));
+        driver.resume(known.copied(), step.watermark);
+        for group in resumed.groups[number].values().filter(|group| worker_of(group.group, workers) == worker) {
+            if let Err(failure) = driver.restore(group) {
+                return self.shared.fail(failure.doing(format_args!("the state of `{}` cannot be read", step.name)));
+            }
+        }
+        for (input, batch) in &resumed.waiting[number] {
+            let mine = match keys.map(|keys| keys.get(*input)) {
+                None => batch.take(&rows_of(batch, |origin| origin as usize % workers == worker)),
+                // What puts rows in order for a sink has them all on the first worker.
+                Some(None) => batch.take(&rows_of(batch, |_| worker == 0)),
+                Some(Some(key)) => {
+                    let mut mine = None;
+                    let mut splitter = Splitter::new(key.clone(), workers);
+                    splitter.split(batch, driver.outputs(), |to, rows| {
+                        mine = if to == worker { Some(rows) } else { mine.take() }
+                    });
+                    let Some(mine) = mine else { continue };
+                    mine
+                }
+            };
+            driver.wait(*input, mine);
+        }
+    }
+
     /// The partitions of these sources that are known now.
     pub fn origins_of(&self, sources: &BTreeSet<usize>) -> Vec<Origin> {
         let of = |(origin, standing): (Origin, Standing)| sources.contains(&standing.source).then_some(origin);
@@ -201,7 +326,7 @@ impl Start {
         let open = OpenSource { feed, decoders, alone, found };
         for (name, shown) in self.named(i, names, open.alone) {
             if let Some(origin) = self.add(i, &shown) {
-                self.open_partition(i, &open, origin, name, BEFORE_ALL);
+                self.open_first(i, &open, origin, name, &shown);
             }
         }
         Ok(open)
@@ -226,12 +351,41 @@ impl Start {
         Some(origin)
     }
 
+    /// Opens a partition that is there when the job starts: where it was left, or at the beginning.
+    fn open_first(&self, i: usize, open: &OpenSource, origin: Origin, name: String, shown: &str) {
+        let Some(resumed) = self.resumed() else {
+            return self.open_partition(i, open, origin, name, BEFORE_ALL);
+        };
+        let Some(known) = resumed.partition(&self.plan.sources[i].name, shown) else {
+            let reached = sources_of_drivers(&self.plan).into_iter().zip(&resumed.manifest.steps);
+            let reached = reached.filter(|(sources, _)| sources.contains(&i)).map(|(_, step)| step.watermark).max();
+            return self.open_partition(i, open, origin, name, reached.unwrap_or(BEFORE_ALL));
+        };
+        let (watermark, newest) = (known.watermark, known.newest);
+        let partitions = &self.shared.partitions;
+        partitions.advance(origin, Reached { watermark, newest }, known.sequence, 0);
+        if known.ended {
+            return partitions.end(origin);
+        }
+        if known.idle {
+            partitions.idle(origin, watermark);
+        }
+        let place =
+            Place { position: known.position, sequence: known.sequence, newest, idle: known.idle, ended: false };
+        let stamper = self.stamper(i, open, origin, watermark).resumed(Reached { watermark, newest });
+        open.tell(origin, Found::Open(origin, name, place, stamper));
+    }
+
     fn open_partition(&self, i: usize, open: &OpenSource, origin: Origin, name: String, watermark: EventTime) {
+        let stamper = self.stamper(i, open, origin, watermark);
+        open.tell(origin, Found::Open(origin, name, Place::BEGINNING, stamper));
+    }
+
+    fn stamper(&self, i: usize, open: &OpenSource, origin: Origin, watermark: EventTime) -> Stamper {
         let plan = &self.plan.sources[i];
         let mut policy = plan.time.clone();
         policy.max_ahead = policy.max_ahead.filter(|_| !open.feed.invents_time());
-        let stamper = Stamper::new(&plan.name, origin, plan.output.clone(), policy, watermark);
-        open.tell(origin, Found::Open(origin, name, stamper));
+        Stamper::new(&plan.name, origin, plan.output.clone(), policy, watermark)
     }
 
     /// Opens a partition that was found while the job runs. Every step is told of it first, and takes no watermark past
@@ -260,30 +414,41 @@ impl Start {
 
     /// The writers of each worker, for each sink.
     fn open_sinks(&self, workers: usize) -> Result<Vec<Writers>, Failure> {
-        let mut all: Vec<Writers> = (0..workers).map(|_| Vec::new()).collect();
-        for plan in &self.plan.sinks {
-            for (worker, writers) in all.iter_mut().enumerate() {
-                let shard = match plan.sink.shards() {
-                    Shards::PerWorker => Some((worker, workers)),
-                    Shards::One | Shards::InOrder => (worker == 0).then_some((0, 1)),
-                };
-                let open = |shard| {
-                    plan.sink.open(Opening {
-                        job: &self.plan.name,
-                        name: &plan.name,
-                        input: &plan.input,
-                        shard,
-                        delivery: plan.delivery,
-                        resumes: false,
-                        origins: &self.shared.origins,
-                    })
-                };
-                let writer = shard.map(open).transpose().map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
-                writers.push(writer);
+        let mut all: Vec<Writers> =
+            (0..workers).map(|_| self.plan.sinks.iter().map(|_| Vec::new()).collect()).collect();
+        for (number, plan) in self.plan.sinks.iter().enumerate() {
+            for shard in 0..self.shards[number] {
+                let writer =
+                    self.open_shard(number, shard).map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
+                all[shard % workers][number].push((shard, writer));
             }
         }
         Ok(all)
     }
+
+    fn open_shard(&self, number: usize, shard: usize) -> Result<Box<dyn Writer>, Failure> {
+        let plan = &self.plan.sinks[number];
+        let before = self.resumed().map(|resumed| (&resumed.manifest.sinks[number], &resumed.outboxes[number]));
+        let before = before.filter(|(sink, _)| sink.shards > 0);
+        let mut writer = plan.sink.open(Opening {
+            job: &self.plan.name,
+            name: &plan.name,
+            input: &plan.input,
+            shard: (shard, self.shards[number]),
+            delivery: plan.delivery,
+            resumes: before.is_some(),
+            origins: &self.shared.origins,
+        })?;
+        if let Some((sealed, outbox)) = before.and_then(|(_, outboxes)| outboxes.get(shard)) {
+            writer.recover(*sealed, outbox)?;
+        }
+        Ok(writer)
+    }
+}
+
+/// The rows of a batch whose origin is wanted.
+fn rows_of(batch: &Batch, wanted: impl Fn(Origin) -> bool) -> Vec<u32> {
+    (0..).zip(batch.origins()).filter(|(_, origin)| wanted(**origin)).map(|(row, _)| row).collect()
 }
 
 /// How long the first partitions may take before it is said what they wait for.
@@ -332,6 +497,7 @@ fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Wri
             shared: start.shared.clone(),
             probe: timely::dataflow::ProbeHandle::new(),
             settings: start.plan.engine.clone(),
+            keeper: start.keeping.as_ref().map(|keeping| keeping.keeper.clone()),
         };
         render(start, mounting, writers)
     });

@@ -1,0 +1,215 @@
+//! Decides when an interval ends, and makes the checkpoint when everybody has spoken.
+//!
+//! ```text
+//! sources, steps, sinks ==acks==> coordinator, on the first worker ==decrees==> every worker
+//!                                  manifest, when the acks of an interval are all there
+//! ```
+
+use super::driver::Epoch;
+use super::keeper::{Keeper, Letterbox};
+use super::ledger::{Ack, Interval, Ledger, interval_of};
+use super::metrics::Made;
+use super::mount::{Acks, Mounting};
+use super::shared::Shared;
+use super::wall;
+use crate::checkpoint::{FileRef, Store, part};
+use crate::fault::Failure;
+use crate::job::plan::CheckpointSettings;
+use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Broadcast;
+
+/// What the coordinator tells everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Decree {
+    /// The interval ends.
+    End(Interval),
+    /// Its checkpoint is there for good.
+    Committed(Interval),
+}
+
+/// Mounts the coordinator, and on every worker what hears it.
+pub fn coordinate<'s>(mounting: &Mounting<'s>, acks: Acks<'s>, ledger: Ledger, settings: &CheckpointSettings) {
+    let Some(keeper) = mounting.keeper.clone() else { return };
+    let scope = mounting.scope;
+    let mut builder = OperatorBuilder::new("coordinator".to_owned(), scope);
+    let address = builder.operator_info().address;
+    let wake = scope.worker().sync_activator_for(address.to_vec());
+    let again = scope.activator_for(address);
+    let mut acks = builder.new_input(acks, Exchange::new(|_: &Ack| 0));
+    let (decrees, stream) = builder.new_output();
+    let mut decrees = OutputBuilder::<Epoch, CapacityContainerBuilder<Vec<Decree>>>::from(decrees);
+    let shared = mounting.shared.clone();
+    let mut coordinator = Coordinator::new(ledger, keeper, Letterbox::new(wake), shared.clone(), settings);
+    let leads = scope.index() == 0;
+    builder.build(move |caps| {
+        let mut standing: Option<Capability<Epoch>> = caps.into_iter().next().filter(|_| leads);
+        move |frontiers| {
+            acks.for_each(|cap, said| {
+                said.drain(..).for_each(|ack| coordinator.ledger.note(interval_of(*cap.time()), ack));
+            });
+            let Some(cap) = &standing else { return };
+            if shared.failed() {
+                standing = None;
+                return;
+            }
+            let frontier = frontiers[0].frontier().first().copied();
+            let (said, look_again) = coordinator.go_on(frontier);
+            decrees.activate().session(cap).give_iterator(said.into_iter());
+            match look_again {
+                _ if coordinator.is_over(frontier) => standing = None,
+                Some(wait) => again.activate_after(wait),
+                None => {}
+            }
+        }
+    });
+    hear(mounting, stream.broadcast());
+}
+
+fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Epoch, Decree>) {
+    let mut builder = OperatorBuilder::new("decrees".to_owned(), mounting.scope);
+    let mut input = builder.new_input(decrees, Pipeline);
+    let shared = mounting.shared.clone();
+    builder.build(move |_| {
+        move |_| {
+            input.for_each(|_, decrees| {
+                decrees.drain(..).for_each(|decree| match decree {
+                    Decree::End(interval) => shared.end_interval(interval),
+                    Decree::Committed(interval) => shared.commit(interval),
+                });
+            });
+        }
+    });
+}
+
+/// What was done on the threads that keep.
+enum Kept {
+    Committed(Made),
+    Gathered { step: usize, files: usize, whole: FileRef },
+}
+
+struct Coordinator {
+    ledger: Ledger,
+    keeper: Keeper,
+    letterbox: Letterbox<Kept>,
+    shared: Arc<Shared>,
+    every: Duration,
+    keep: usize,
+    /// When the interval at hand began.
+    since: Instant,
+    /// The interval that was ended and has no checkpoint yet, and when it was ended.
+    ended: Option<(Interval, EventTime)>,
+    /// The checkpoint that is being written.
+    committing: Option<Interval>,
+    /// The steps whose files are being made one.
+    gathering: BTreeSet<usize>,
+}
+
+impl Coordinator {
+    fn new(
+        ledger: Ledger,
+        keeper: Keeper,
+        letterbox: Letterbox<Kept>,
+        shared: Arc<Shared>,
+        settings: &CheckpointSettings,
+    ) -> Coordinator {
+        Coordinator {
+            ledger,
+            keeper,
+            letterbox,
+            shared,
+            every: settings.every.to_std(),
+            keep: settings.keep,
+            since: wall::now(),
+            ended: None,
+            committing: None,
+            gathering: BTreeSet::new(),
+        }
+    }
+
+    /// Does what can be done; gives what is to be told, and when to look again.
+    fn go_on(&mut self, frontier: Option<Epoch>) -> (Vec<Decree>, Option<Duration>) {
+        let kept: Vec<Kept> = self.letterbox.take().collect();
+        let mut decrees = Vec::new();
+        for kept in kept {
+            match kept {
+                Kept::Committed(made) => {
+                    let interval = made.id;
+                    self.shared.metrics.checkpoints.note(made);
+                    (self.committing, self.ended) = (None, self.ended.filter(|(ended, _)| *ended > interval));
+                    decrees.push(Decree::Committed(interval));
+                    self.clear_up(interval);
+                }
+                Kept::Gathered { step, files, whole } => {
+                    self.gathering.remove(&step);
+                    self.ledger.gathered(step, files, whole);
+                }
+            }
+        }
+        if self.committing.is_none() {
+            self.commit(frontier);
+        }
+        if frontier.is_none() || self.ended.is_some() {
+            return (decrees, None);
+        }
+        let left = self.every.saturating_sub(self.since.elapsed());
+        if !left.is_zero() && !self.shared.is_full() {
+            return (decrees, Some(left));
+        }
+        let interval = interval_of(self.shared.epoch());
+        (self.since, self.ended) = (wall::now(), Some((interval, wall::time_of_day())));
+        decrees.push(Decree::End(interval));
+        (decrees, None)
+    }
+
+    /// Writes the manifest of what is over, if everybody has spoken.
+    fn commit(&mut self, frontier: Option<Epoch>) {
+        let last = frontier.map(|epoch| interval_of(epoch).saturating_sub(1));
+        let Some(mut manifest) = self.ledger.close(last) else { return };
+        let now = wall::time_of_day();
+        manifest.begun_at = self.ended.map_or(now, |(_, at)| at);
+        manifest.took = now - manifest.begun_at;
+        self.committing = Some(manifest.id);
+        self.keeper.keep(&self.letterbox, move |store| {
+            store.commit(&manifest)?;
+            Ok(Kept::Committed(Made::of(&manifest)))
+        });
+    }
+
+    /// Has old checkpoints cleared away, and scattered files made one.
+    fn clear_up(&mut self, interval: Interval) {
+        let keep = self.keep;
+        self.keeper.clear_up(move |store| store.collect(keep).map(drop));
+        for (step, files) in self.ledger.scattered() {
+            if self.gathering.insert(step) {
+                // Under the number of the checkpoint that will name it first.
+                let gather = move |store: &Store| gather(store, interval + 1, step, &files);
+                self.keeper.keep(&self.letterbox, gather);
+            }
+        }
+    }
+
+    /// Whether the job has come to its end and the last checkpoint is there.
+    fn is_over(&self, frontier: Option<Epoch>) -> bool {
+        frontier.is_none() && self.committing.is_none()
+    }
+}
+
+fn gather(store: &Store, id: Interval, step: usize, files: &[FileRef]) -> Result<Kept, Failure> {
+    let mut groups = BTreeMap::new();
+    for file in files {
+        part::decode(&store.read(file)?, &mut groups)?;
+    }
+    let groups: Vec<part::Group> = groups.into_values().collect();
+    let bytes = part::encode("", super::save::STATE_VERSION, &groups);
+    let whole = store.put(id, &format!("step-{step}.whole"), 0, &bytes)?;
+    Ok(Kept::Gathered { step, files: files.len(), whole })
+}

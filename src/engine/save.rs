@@ -1,0 +1,160 @@
+//! Saves what a step knows at the end of every interval, while the step goes on.
+//!
+//! Records of an interval are taken in only when the one before is over and what was known then has been copied. The
+//! capability to say so is held from the beginning of an interval until everything that it brought is durable: so the
+//! frontier of what is said proves, where all of it comes together, that a checkpoint is whole.
+
+use super::driver::{Driver, Epoch, Snapshot};
+use super::keeper::{Keeper, Letterbox};
+use super::ledger::{Ack, Interval, StepAck, first_epoch, interval_of};
+use super::parcel::Parcel;
+use crate::checkpoint::manifest::Waiting;
+use crate::checkpoint::{Store, part};
+use crate::fault::Failure;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::scheduling::activate::SyncActivator;
+
+/// The output that acknowledgements go to.
+pub type AcksOut = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Ack>>>;
+
+/// Who a step is on a worker.
+pub struct Who {
+    /// Its number.
+    pub step: usize,
+    /// The worker.
+    pub worker: usize,
+    /// Its name.
+    pub name: String,
+}
+
+/// An interval that is over, and the one that a step goes on with; none at the end of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// It is over.
+    pub interval: Interval,
+    /// What comes next.
+    pub next: Option<Interval>,
+}
+
+/// Parcels that came before their interval had begun.
+pub struct PutBy {
+    /// The input that they came by.
+    pub input: usize,
+    /// The parcels.
+    pub parcels: Vec<Parcel>,
+    /// With what they came.
+    pub caps: [Capability<Epoch>; 3],
+}
+
+/// The saving of a step on one worker.
+pub struct Saving {
+    keeper: Keeper,
+    acks: AcksOut,
+    letterbox: Letterbox<(Interval, StepAck)>,
+    /// The interval that the step is in, and the right to speak of it; none when everything is over.
+    standing: Option<(Interval, Capability<Epoch>)>,
+    put_by: Vec<PutBy>,
+    /// The intervals of which not everything is durable yet.
+    owed: Vec<(Interval, Capability<Epoch>)>,
+}
+
+impl Saving {
+    /// Begins in the interval of `epoch`.
+    pub fn new(
+        keeper: Keeper,
+        acks: AcksOut,
+        wake: SyncActivator,
+        mut standing: Capability<Epoch>,
+        epoch: Epoch,
+    ) -> Saving {
+        standing.downgrade(&epoch);
+        let standing = Some((interval_of(epoch), standing));
+        Saving { keeper, acks, letterbox: Letterbox::new(wake), standing, put_by: Vec::new(), owed: Vec::new() }
+    }
+
+    /// Whether what comes in this epoch comes before its interval has begun here.
+    pub fn is_early(&self, epoch: Epoch) -> bool {
+        self.standing.as_ref().is_some_and(|(interval, _)| interval_of(epoch) > *interval)
+    }
+
+    /// Puts parcels by until their interval begins.
+    pub fn put_by(&mut self, input: usize, parcels: Vec<Parcel>, caps: [Capability<Epoch>; 3]) {
+        self.put_by.push(PutBy { input, parcels, caps });
+    }
+
+    /// The interval that the step is in, if it is over.
+    pub fn over(&self, frontier: Option<Epoch>) -> Option<Over> {
+        let (interval, _) = self.standing.as_ref()?;
+        if frontier.is_some_and(|epoch| interval_of(epoch) <= *interval) {
+            return None;
+        }
+        let put_by = self.put_by.iter().map(|put_by| interval_of(*put_by.caps[0].time()));
+        let next = put_by.chain(frontier.map(interval_of)).min();
+        Some(Over { interval: *interval, next })
+    }
+
+    /// Copies what the driver knows, and has it written.
+    pub fn save(&mut self, driver: &mut Driver, who: &Who, over: Over) {
+        let Over { interval, next } = over;
+        let Some((_, mut standing)) = self.standing.take() else { return };
+        let snapshot = driver.snapshot();
+        let partitions = snapshot.partitions.iter().map(|(origin, watermark)| (*origin, *watermark)).collect();
+        let (step, worker, watermark) = (who.step, who.worker, snapshot.watermark);
+        let ack = StepAck { step, worker, part: None, waiting: Vec::new(), watermark, partitions };
+        if snapshot.groups.is_empty() && snapshot.waiting.is_empty() {
+            self.acks.activate().session(&standing).give(Ack::Step(ack));
+        } else {
+            let name = who.name.clone();
+            let write = move |store: &Store| Ok((interval, write(store, interval, &name, snapshot, ack)?));
+            self.keeper.keep(&self.letterbox, write);
+            self.owed.push((interval, standing.clone()));
+        }
+        self.standing = next.map(|next| {
+            standing.downgrade(&first_epoch(next));
+            (next, standing)
+        });
+    }
+
+    /// What was put by and is due in the interval that has begun.
+    pub fn due(&mut self, over: Over) -> Vec<PutBy> {
+        let is_due = |put_by: &mut PutBy| over.next == Some(interval_of(*put_by.caps[0].time()));
+        self.put_by.extract_if(.., is_due).collect()
+    }
+
+    /// Says what has become durable.
+    pub fn acknowledge(&mut self) {
+        for (interval, ack) in self.letterbox.take() {
+            if let Some(owed) = self.owed.iter().position(|(owed, _)| *owed == interval) {
+                let (_, cap) = self.owed.swap_remove(owed);
+                self.acks.activate().session(&cap).give(Ack::Step(ack));
+            }
+        }
+    }
+}
+
+fn write(
+    store: &Store,
+    interval: Interval,
+    name: &str,
+    snapshot: Snapshot,
+    mut ack: StepAck,
+) -> Result<StepAck, Failure> {
+    if !snapshot.groups.is_empty() {
+        let bytes = part::encode(name, STATE_VERSION, &snapshot.groups);
+        ack.part = Some(store.put(interval, name, ack.worker, &bytes)?);
+    }
+    let mut waiting = snapshot.waiting;
+    waiting.sort_by_key(|(input, _)| *input);
+    for (input, batches) in waiting.chunk_by(|a, b| a.0 == b.0).map(|same| (same[0].0, same)) {
+        let records = batches.iter().map(|(_, batch)| batch.records());
+        let bytes = part::encode_rows(records)?;
+        let file = store.put(interval, &format!("{name}.waiting-{input}"), ack.worker, &bytes)?;
+        ack.waiting.push(Waiting { input, file });
+    }
+    Ok(ack)
+}
+
+/// The version of the format of states.
+pub const STATE_VERSION: u32 = 1;

@@ -1,0 +1,230 @@
+//! Jobs that die and go on: what they deliver is what an undisturbed run delivers, each row once.
+
+use super::{From, Job, Resumption, start_from};
+use crate::batch::Batch;
+use crate::fault::{Failure, Fault};
+use crate::job::{Overrides, Plan, plan};
+use crate::schema::Schema;
+use crate::sink::{Opening, Shards, Sink, Writer};
+use crate::stats::random::Random;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// What was delivered, by book, sink and shard: under which number the last time, and all rows.
+static BOOKS: Mutex<BTreeMap<(String, String, usize), (u64, Vec<String>)>> = Mutex::new(BTreeMap::new());
+
+/// `kind = "pledge"`: delivers exactly once into a book, in memory that outlives the job.
+#[derive(Deserialize, JsonSchema)]
+struct Pledge {
+    book: String,
+    /// Whether there is one shard, in order.
+    #[serde(default)]
+    one: bool,
+}
+
+struct Pledging {
+    place: (String, String, usize),
+    rows: Vec<String>,
+    sealed: Option<(u64, Vec<String>)>,
+}
+
+impl Sink for Pledge {
+    const NAME: &'static str = "pledge";
+
+    fn plan(&self, _: &Schema, _: &mut Vec<Fault>) {}
+
+    fn shards(&self) -> Shards {
+        if self.one { Shards::InOrder } else { Shards::PerWorker }
+    }
+
+    fn delivers_exactly_once(&self) -> bool {
+        true
+    }
+
+    fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
+        let place = (self.book.clone(), opening.name.to_owned(), opening.shard.0);
+        Ok(Box::new(Pledging { place, rows: Vec::new(), sealed: None }))
+    }
+}
+
+impl Pledging {
+    fn deliver(&self, id: u64, rows: &[String]) {
+        let mut books = BOOKS.lock().expect("no test panics while it delivers");
+        let (last, all) = books.entry(self.place.clone()).or_default();
+        assert!(id > *last, "{:?}: checkpoint {id} is delivered after {last}", self.place);
+        *last = id;
+        all.extend_from_slice(rows);
+    }
+}
+
+impl Writer for Pledging {
+    fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
+        for row in 0..batch.len() {
+            let (time, origin, sequence) = (batch.times()[row], batch.origins()[row], batch.sequences()[row]);
+            self.rows.push(format!("{time} {origin}@{sequence} {}", batch.row_json(row)));
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn seal(&mut self, id: u64) -> Result<Vec<u8>, Failure> {
+        let rows = std::mem::take(&mut self.rows);
+        let outbox = rows.join("\n").into_bytes();
+        assert!(self.sealed.replace((id, rows)).is_none(), "the interval before is published first");
+        Ok(outbox)
+    }
+
+    fn publish(&mut self, id: u64) -> Result<(), Failure> {
+        let (sealed, rows) = self.sealed.take().expect("something is sealed");
+        assert_eq!(sealed, id);
+        self.deliver(id, &rows);
+        Ok(())
+    }
+
+    fn recover(&mut self, id: u64, outbox: &[u8]) -> Result<(), Failure> {
+        let last =
+            BOOKS.lock().expect("no test panics while it delivers").get(&self.place).map_or(0, |(last, _)| *last);
+        if last < id {
+            let rows: Vec<String> = String::from_utf8_lossy(outbox).lines().map(str::to_owned).collect();
+            self.deliver(id, &rows);
+        }
+        Ok(())
+    }
+}
+
+/// Windows, z-scores, a join of streams, rows in order, late and rejected ones: with something of everything that has to
+/// be remembered.
+fn job(book: &str, folder: &Path, records: u64) -> Plan {
+    let folder = folder.display();
+    let text = format!(
+        "name = 'survivor'\ndata_dir = '{folder}'\n[checkpoint]\nevery = '10ms'\n[engine]\nepoch_records_max = 500
+        [source.readings]\nkind = 'generator'\nsensors = 40\npartitions = 3\nseed = 7\ncount = {records}
+        interval = '100ms'\nmax_delay = '500ms'\nout_of_order = {{ share = 0.2, max = '1500ms' }}\nduplicates = 0.01
+        [step.checked]\nkind = 'validate'\ninput = 'readings'\nkey = 'sensor'
+        rules = [{{ field = 'value', required = true }}, {{ unique = ['event_time'], within = '1m' }}]
+        [step.windows]\nkind = 'aggregate'\ninput = 'checked'\nkey = 'site'\nwindow = '10s'
+        aggregates = {{ n = 'count()', mean = 'mean(value)', p99 = 'p99(value)' }}
+        [step.hops]\nkind = 'aggregate'\ninput = 'readings'\nkey = 'sensor'\nwindow = '10s'\nevery = '5s'
+        aggregates = {{ n = 'count()', sd = 'stddev(value)' }}
+        [step.scores]\nkind = 'zscore'\ninput = 'checked'\nkey = 'sensor'\nfield = 'value'\nwindow = 50\nthreshold = 3
+        [step.both]\nkind = 'union'\ninput = ['scores.late', 'checked.rejected', 'scores']
+        [sink.windows]\nkind = 'pledge'\ninput = 'windows'\nbook = '{book}'\none = true
+        [sink.hops]\nkind = 'pledge'\ninput = 'hops'\nbook = '{book}'
+        [sink.scores]\nkind = 'pledge'\ninput = 'both'\nbook = '{book}'"
+    );
+    let registry = crate::standard().sink::<Pledge>("");
+    plan(&text, "survivor.toml", &Overrides::default(), &registry)
+        .unwrap_or_else(|faults| panic!("{}", faults.render(false)))
+}
+
+/// All that was delivered, sorted; of a sink that is given rows in order, as they came.
+fn delivered(book: &str) -> Vec<String> {
+    let books = BOOKS.lock().expect("no test panics while it delivers");
+    let mine = books.iter().filter(|((name, ..), _)| name == book);
+    let (ordered, others): (Vec<_>, Vec<_>) = mine.partition(|((_, sink, _), _)| sink == "windows");
+    let rows =
+        |of: Vec<(_, &(u64, Vec<String>))>| -> Vec<String> { of.into_iter().flat_map(|(_, b)| b.1.clone()).collect() };
+    let (ordered, mut others) = (rows(ordered), rows(others));
+    others.sort_unstable();
+    ordered.into_iter().chain(others).collect()
+}
+
+fn begin(book: &str, folder: &Path, records: u64, workers: usize) -> Job {
+    start_from(job(book, folder, records), workers, &Resumption::default()).expect("started")
+}
+
+/// Dies as if the process were gone: nothing more is written, nothing is said.
+fn die(mut job: Job) {
+    job.start.shared.fail(Failure::new("killed"));
+    let _ = job.wait();
+}
+
+const RECORDS: u64 = 30_000;
+
+fn undisturbed() -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    begin("undisturbed", folder.path(), RECORDS, 2).wait().expect("it ends");
+    delivered("undisturbed")
+}
+
+#[test]
+fn a_job_that_dies_again_and_again_delivers_everything_once() {
+    let expected = undisturbed();
+    assert!(expected.len() > 1_000, "{} rows", expected.len());
+    let (mut deaths, mut resumed) = (0, 0);
+    for seed in 0..4 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut random, book) = (Random::new(seed), format!("book {seed}"));
+        loop {
+            let job = begin(&book, folder.path(), RECORDS, 1 + random.pick(4) as usize);
+            resumed += usize::from(job.resumed().is_some());
+            if job.ends_within(Duration::from_millis(20 + random.pick(400))) {
+                let status = { job }.wait().expect("it ends");
+                assert!(status.checkpoints.0 > 0);
+                break;
+            }
+            die(job);
+            deaths += 1;
+        }
+        let was = delivered(&book);
+        assert_eq!(was.len(), expected.len(), "seed {seed}");
+        let differs = was.iter().zip(&expected).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}");
+    }
+    assert!(deaths > 4 && resumed > 2, "{deaths} deaths, {resumed} times resumed");
+}
+
+#[test]
+fn a_job_that_is_stopped_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for workers in [3, 1, 2, 3, 2, 1, 4] {
+        let mut job = begin("stopped", folder.path(), RECORDS, workers);
+        job.ends_within(Duration::from_millis(60));
+        job.stop();
+        job.wait().expect("it ends");
+    }
+    begin("stopped", folder.path(), RECORDS, 2).wait().expect("it ends");
+    assert_eq!(delivered("stopped"), undisturbed_again());
+}
+
+fn undisturbed_again() -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    begin("undisturbed again", folder.path(), RECORDS, 1).wait().expect("it ends");
+    delivered("undisturbed again")
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_way_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    begin("fits", folder.path(), 2_000, 2).wait().expect("it ends");
+    let check = |change: &dyn Fn(&mut Plan), resumption: Resumption, expected: &str| {
+        let mut plan = job("fits", folder.path(), 2_000);
+        change(&mut plan);
+        let said = match start_from(plan, 1, &resumption) {
+            Ok(job) => {
+                die(job);
+                String::new()
+            }
+            Err(failure) => failure.to_string(),
+        };
+        assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{said}");
+    };
+    let usual = Resumption::default;
+    check(&|plan| plan.steps[0].fingerprint ^= 1, usual(), "`checked` is no longer what it was");
+    check(&|plan| plan.steps[0].fingerprint ^= 1, Resumption { reset: vec!["checked".into()], ..usual() }, "");
+    check(&|_| {}, Resumption { reset: vec!["check".into()], ..usual() }, "did you mean `checked`?");
+    check(&|plan| plan.steps[0].name = "tested".into(), usual(), "it has state of `checked`, which is not in the job");
+    check(&|plan| plan.steps[0].name = "tested".into(), Resumption { skip_missing: true, ..usual() }, "");
+    let renamed = |plan: &mut Plan| (plan.steps[0].name, plan.steps[0].was) = ("tested".into(), Some("checked".into()));
+    check(&renamed, usual(), "");
+    check(&|plan| plan.name = "other".into(), usual(), "it is of job `survivor`, and this is `other`");
+    check(&|_| {}, Resumption { from: From::Id(99), ..usual() }, "there is no checkpoint 99");
+    check(&|_| {}, Resumption { from: From::Nothing, ..usual() }, "");
+}
