@@ -390,7 +390,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a refused login is tried again: a broker that is starting itself may not know its users yet.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 
-/// How long a writer sleeps while the queue is full or messages are under way: from so much to so much.
+/// How long a writer sleeps while the queue is full: from so much to so much.
 const NAP: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(5));
 
 /// An open shard.
@@ -590,16 +590,6 @@ impl Writer for KafkaWriter {
         self.check().map(|()| self.flushes.len())
     }
 
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.flush()?;
-        let mut nap = NAP.0;
-        while self.flushing()? > 0 {
-            thread::sleep(nap);
-            nap = (nap * 2).min(NAP.1);
-        }
-        Ok(())
-    }
-
     fn trouble(&self) -> Option<Trouble> {
         let context = self.producer.context().clone();
         Some(Arc::new(move || context.watch.trouble()))
@@ -613,6 +603,7 @@ mod tests {
     use crate::batch::Head;
     use crate::origin::Origins;
     use crate::schema::{Field, Kind};
+    use crate::sink::Delivery;
     use arrow::array::{ArrayRef, Float64Array, StringArray};
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::message::Headers;
@@ -660,7 +651,15 @@ mod tests {
         let mut faults = Vec::new();
         sink.plan(&schema(), &mut faults);
         assert_eq!(faults, []);
-        sink.open(Opening { name: "alerts", input: &schema(), shard: (0, 1), origins: &origins })
+        sink.open(Opening {
+            job: "job",
+            delivery: Delivery::AtLeastOnce,
+            resumes: false,
+            name: "alerts",
+            input: &schema(),
+            shard: (0, 1),
+            origins: &origins,
+        })
     }
 
     /// All messages of a topic, by partition: `key seconds payload headers`.
