@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench latency [-- --rate 100000 --seconds 10 --workers 2]`: records of 100 keys at that rate, through
 //! windows of one record, into a sink that notes the time. The source is asked again after a millisecond, like the
-//! generator. `--answer 20`: what is flushed is acknowledged 20 ms later, as by a broker that is far. `--slow 60` instead gives as fast as it can into a sink that takes a tenth of that, for 60 seconds, and
-//! prints the memory that the process holds.
+//! generator. `--answer 20`: what is flushed is acknowledged 20 ms later, as by a broker that is far. `--slow 60`
+//! instead gives as fast as it can into a sink that takes a tenth of that, for 60 seconds, and prints the memory that
+//! the process holds.
 #![allow(clippy::disallowed_methods, reason = "a benchmark of time; nothing here reaches an output of the engine")]
 
 use arrow::array::{ArrayRef, Int64Array};
