@@ -390,7 +390,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a refused login is tried again: a broker that is starting itself may not know its users yet.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 
-/// How long a writer sleeps while the queue is full or messages are under way: from so much to so much.
+/// How long a writer sleeps while the queue is full: from so much to so much.
 const NAP: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(5));
 
 /// An open shard.
@@ -588,16 +588,6 @@ impl Writer for KafkaWriter {
             self.readmit();
         }
         self.check().map(|()| self.flushes.len())
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.flush()?;
-        let mut nap = NAP.0;
-        while self.flushing()? > 0 {
-            thread::sleep(nap);
-            nap = (nap * 2).min(NAP.1);
-        }
-        Ok(())
     }
 
     fn trouble(&self) -> Option<Trouble> {
