@@ -80,6 +80,7 @@ mod tests {
                 counts
             };
             let status = Status {
+                checkpoints: (0, None, None),
                 stopped: false,
                 elapsed: Duration::ZERO,
                 sources: Vec::new(),

@@ -207,7 +207,7 @@ fn empty(plan: &Plan, shards: &[usize]) -> Manifest {
 
 /// What puts rows in order for a sink is called so.
 pub fn order_name(sink: &str) -> String {
-    format!("{sink} (order)")
+    format!("{sink}.order")
 }
 
 /// How many shards a sink has on so many workers: as many as it was begun with where it delivers exactly once.

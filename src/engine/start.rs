@@ -171,6 +171,12 @@ impl Job {
         self.start.shared.stop();
     }
 
+    /// Ends the job as a failure would.
+    #[cfg(test)]
+    pub(super) fn fail(&self, failure: Failure) {
+        self.start.shared.fail(failure);
+    }
+
     /// A handle that stops the job from anywhere.
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = self.start.shared.clone();

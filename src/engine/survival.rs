@@ -142,7 +142,7 @@ fn begin(book: &str, folder: &Path, records: u64, workers: usize) -> Job {
 
 /// Dies as if the process were gone: nothing more is written, nothing is said.
 fn die(mut job: Job) {
-    job.start.shared.fail(Failure::new("killed"));
+    job.fail(Failure::new("killed"));
     let _ = job.wait();
 }
 
