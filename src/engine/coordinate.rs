@@ -37,7 +37,13 @@ enum Decree {
 }
 
 /// Mounts the coordinator, and on every worker what hears it.
-pub fn coordinate<'s>(mounting: &Mounting<'s>, acks: Acks<'s>, ledger: Ledger, settings: &CheckpointSettings) {
+pub fn coordinate<'s>(
+    mounting: &Mounting<'s>,
+    acks: Acks<'s>,
+    ledger: Ledger,
+    settings: &CheckpointSettings,
+    sources: Vec<String>,
+) {
     let Some(keeper) = mounting.keeper.clone() else { return };
     let scope = mounting.scope;
     let mut builder = OperatorBuilder::new("coordinator".to_owned(), scope);
@@ -48,7 +54,7 @@ pub fn coordinate<'s>(mounting: &Mounting<'s>, acks: Acks<'s>, ledger: Ledger, s
     let (decrees, stream) = builder.new_output();
     let mut decrees = OutputBuilder::<Epoch, CapacityContainerBuilder<Vec<Decree>>>::from(decrees);
     let shared = mounting.shared.clone();
-    let mut coordinator = Coordinator::new(ledger, keeper, Letterbox::new(wake), shared.clone(), settings);
+    let mut coordinator = Coordinator::new(ledger, keeper, Letterbox::new(wake), shared.clone(), settings, sources);
     let leads = scope.index() == 0;
     builder.build(move |caps| {
         let mut standing: Option<Capability<Epoch>> = caps.into_iter().next().filter(|_| leads);
@@ -103,6 +109,8 @@ struct Coordinator {
     shared: Arc<Shared>,
     every: Duration,
     keep: usize,
+    /// The names of the sources.
+    sources: Vec<String>,
     /// When the interval at hand began.
     since: Instant,
     /// The interval that was ended and has no checkpoint yet, and when it was ended.
@@ -120,6 +128,7 @@ impl Coordinator {
         letterbox: Letterbox<Kept>,
         shared: Arc<Shared>,
         settings: &CheckpointSettings,
+        sources: Vec<String>,
     ) -> Coordinator {
         Coordinator {
             ledger,
@@ -128,6 +137,7 @@ impl Coordinator {
             shared,
             every: settings.every.to_std(),
             keep: settings.keep,
+            sources,
             since: wall::now(),
             ended: None,
             committing: None,
@@ -173,6 +183,9 @@ impl Coordinator {
     /// Writes the manifest of what is over, if everybody has spoken.
     fn commit(&mut self, frontier: Option<Epoch>) {
         let last = frontier.map(|epoch| interval_of(epoch).saturating_sub(1));
+        for (origin, standing) in self.shared.partitions.all() {
+            self.ledger.know(origin, &self.sources[standing.source], &standing.name);
+        }
         let Some(mut manifest) = self.ledger.close(last) else { return };
         let now = wall::time_of_day();
         manifest.begun_at = self.ended.map_or(now, |(_, at)| at);

@@ -75,8 +75,8 @@ pub fn drain<'s>(mounting: &Mounting<'s>, stream: Stream<'s>, drain: Drain<'_>) 
     builder.build_reschedule(move |mut caps| {
         let _done = done;
         let standing = caps.pop().expect("the last of two outputs");
+        shared.add_sink(activator.clone());
         if let Some(keeper) = keeper {
-            shared.add_sink(activator.clone());
             draining.sealing = Some(Sealing::new(keeper, AcksOut::from(acks), activator, standing, shared.epoch()));
         }
         drop(caps);

@@ -99,6 +99,18 @@ impl Ledger {
         self.said.entry(interval).or_default().push(ack);
     }
 
+    /// Takes note of a partition that may not have spoken yet: its number is its own for ever.
+    pub fn know(&mut self, origin: Origin, source: &str, name: &str) {
+        let all = &mut self.manifest.partitions;
+        if all.len() <= origin as usize {
+            all.resize(origin as usize + 1, unread());
+        }
+        let known = &mut all[origin as usize];
+        if known.name.is_empty() {
+            (known.source, known.name) = (source.to_owned(), name.to_owned());
+        }
+    }
+
     /// The manifest of the last interval up to `last` (`None`: of which anything was said), once everybody has spoken.
     /// Nothing where nothing was said.
     pub fn close(&mut self, last: Option<Interval>) -> Option<Manifest> {
@@ -117,11 +129,8 @@ impl Ledger {
     fn enter(&mut self, ack: Ack) {
         match ack {
             Ack::Source(partitions) => partitions.into_iter().for_each(|(origin, partition)| {
-                let all = &mut self.manifest.partitions;
-                if all.len() <= origin as usize {
-                    all.resize(origin as usize + 1, unread());
-                }
-                all[origin as usize] = partition;
+                self.know(origin, &partition.source, &partition.name);
+                self.manifest.partitions[origin as usize] = partition;
             }),
             Ack::Step(StepAck { step: number, worker, part, waiting, watermark, partitions }) => {
                 let step = &mut self.manifest.steps[number];

@@ -60,7 +60,8 @@ pub fn render(start: &Start, mounting: Mounting<'_>, writers: Writers) -> Render
     mount::concatenate(&rendering.mounting, ends).probe_with(&probe);
     if let (Some(settings), Some(keeping)) = (&plan.checkpoint, &start.keeping) {
         let acks = mount::concatenate(&rendering.mounting, rendering.acks);
-        coordinate(&rendering.mounting, acks, keeping.ledger(plan), settings);
+        let sources = plan.sources.iter().map(|source| source.name.clone()).collect();
+        coordinate(&rendering.mounting, acks, keeping.ledger(plan), settings, sources);
     }
     Rendered { lanes, reader, sources, probe }
 }

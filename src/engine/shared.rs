@@ -27,7 +27,7 @@ pub struct Shared {
     /// In which epoch each partition that was found while the job runs was announced.
     announced: Mutex<BTreeMap<Origin, u64>>,
     sources: Mutex<Vec<SyncActivator>>,
-    /// The sinks that wait for checkpoints.
+    /// The sinks, which may wait for a checkpoint or a writer.
     sinks: Mutex<Vec<SyncActivator>>,
     readers: Mutex<Vec<Thread>>,
     discoverers: Mutex<Vec<Thread>>,
@@ -86,10 +86,14 @@ impl Shared {
     /// Hears that a checkpoint is there for good.
     pub fn commit(&self, interval: Interval) {
         self.committed.fetch_max(interval, Ordering::AcqRel);
+        self.wake_sinks();
+    }
+
+    fn wake_sinks(&self) {
         lock(&self.sinks).retain(|sink| sink.activate().is_ok());
     }
 
-    /// Adds a sink operator, to be woken when a checkpoint is there.
+    /// Adds a sink operator, to be woken when a checkpoint is there, or the job has failed.
     pub fn add_sink(&self, sink: SyncActivator) {
         lock(&self.sinks).push(sink);
     }
@@ -111,6 +115,8 @@ impl Shared {
     pub fn fail(&self, failure: Failure) {
         lock(&self.failure).get_or_insert(failure);
         self.stop();
+        // A sink may wait for a checkpoint that will never be there.
+        self.wake_sinks();
     }
 
     /// The failure that stopped the job.

@@ -362,7 +362,9 @@ impl Start {
         let Some(resumed) = self.resumed() else {
             return self.open_partition(i, open, origin, name, BEFORE_ALL);
         };
-        let Some(known) = resumed.partition(&self.plan.sources[i].name, shown) else {
+        // One that had not been opened begins as one that is new.
+        let known = resumed.partition(&self.plan.sources[i].name, shown).filter(|known| known.position.is_some());
+        let Some(known) = known else {
             let reached = sources_of_drivers(&self.plan).into_iter().zip(&resumed.manifest.steps);
             let reached = reached.filter(|(sources, _)| sources.contains(&i)).map(|(_, step)| step.watermark).max();
             return self.open_partition(i, open, origin, name, reached.unwrap_or(BEFORE_ALL));

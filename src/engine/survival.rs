@@ -111,13 +111,23 @@ fn job(book: &str, folder: &Path, records: u64) -> Plan {
         rules = [{{ field = 'value', required = true }}, {{ unique = ['event_time'], within = '1m' }}]
         [step.windows]\nkind = 'aggregate'\ninput = 'checked'\nkey = 'site'\nwindow = '10s'
         aggregates = {{ n = 'count()', mean = 'mean(value)', p99 = 'p99(value)' }}
-        [step.hops]\nkind = 'aggregate'\ninput = 'readings'\nkey = 'sensor'\nwindow = '10s'\nevery = '5s'
+        [step.hops]\nkind = 'aggregate'\ninput = 'readings'\nkey = 'sensor'\nwindow = {{ size = '10s', slide = '5s' }}\nallowed_lateness = '2s'
         aggregates = {{ n = 'count()', sd = 'stddev(value)' }}
         [step.scores]\nkind = 'zscore'\ninput = 'checked'\nkey = 'sensor'\nfield = 'value'\nwindow = 50\nthreshold = 3
-        [step.both]\nkind = 'union'\ninput = ['scores.late', 'checked.rejected', 'scores']
-        [sink.windows]\nkind = 'pledge'\ninput = 'windows'\nbook = '{book}'\none = true
-        [sink.hops]\nkind = 'pledge'\ninput = 'hops'\nbook = '{book}'
-        [sink.scores]\nkind = 'pledge'\ninput = 'both'\nbook = '{book}'"
+        [step.both]\nkind = 'union'\ninput = ['checked', 'readings']
+        [step.sessions]\nkind = 'aggregate'\ninput = 'checked'\nkey = 'sensor'\nwindow = {{ session = '150ms' }}
+        aggregates = {{ n = 'count()', sum = 'sum(value)' }}
+        [step.twenties]\nkind = 'aggregate'\ninput = 'checked'\nkey = 'sensor'\nwindow = {{ count = 20 }}
+        aggregates = {{ top = 'max(value)' }}
+        [sink.of_sessions]\nkind = 'pledge'\ninput = 'sessions'\nbook = '{book}'
+        [sink.of_twenties]\nkind = 'pledge'\ninput = 'twenties'\nbook = '{book}'
+        [sink.of_windows]\nkind = 'pledge'\ninput = 'windows'\nbook = '{book}'\none = true
+        [sink.of_hops]\nkind = 'pledge'\ninput = 'hops'\nbook = '{book}'
+        [step.sums]\nkind = 'aggregate'\ninput = 'both'\nkey = 'site'\nwindow = '7s'\naggregates = {{ sum = 'sum(value)' }}
+        [sink.of_both]\nkind = 'pledge'\ninput = 'sums'\nbook = '{book}'
+        [sink.of_scores]\nkind = 'pledge'\ninput = 'scores'\nbook = '{book}'
+        [sink.refused]\nkind = 'pledge'\ninput = 'checked.rejected'\nbook = '{book}'
+        [sink.late]\nkind = 'pledge'\ninput = 'scores.late'\nbook = '{book}'"
     );
     let registry = crate::standard().sink::<Pledge>("");
     plan(&text, "survivor.toml", &Overrides::default(), &registry)
@@ -128,7 +138,7 @@ fn job(book: &str, folder: &Path, records: u64) -> Plan {
 fn delivered(book: &str) -> Vec<String> {
     let books = BOOKS.lock().expect("no test panics while it delivers");
     let mine = books.iter().filter(|((name, ..), _)| name == book);
-    let (ordered, others): (Vec<_>, Vec<_>) = mine.partition(|((_, sink, _), _)| sink == "windows");
+    let (ordered, others): (Vec<_>, Vec<_>) = mine.partition(|((_, sink, _), _)| sink == "of_windows");
     let rows =
         |of: Vec<(_, &(u64, Vec<String>))>| -> Vec<String> { of.into_iter().flat_map(|(_, b)| b.1.clone()).collect() };
     let (ordered, mut others) = (rows(ordered), rows(others));
@@ -146,7 +156,7 @@ fn die(mut job: Job) {
     let _ = job.wait();
 }
 
-const RECORDS: u64 = 30_000;
+const RECORDS: u64 = 12_000;
 
 fn undisturbed() -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -157,28 +167,27 @@ fn undisturbed() -> Vec<String> {
 #[test]
 fn a_job_that_dies_again_and_again_delivers_everything_once() {
     let expected = undisturbed();
-    assert!(expected.len() > 1_000, "{} rows", expected.len());
+    assert!(expected.len() > 500, "{} rows", expected.len());
     let (mut deaths, mut resumed) = (0, 0);
-    for seed in 0..4 {
+    for seed in 0..3 {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut random, book) = (Random::new(seed), format!("book {seed}"));
+        // On a busy machine it takes longer to come anywhere.
+        let mut patience = 300;
         loop {
             let job = begin(&book, folder.path(), RECORDS, 1 + random.pick(4) as usize);
             resumed += usize::from(job.resumed().is_some());
-            if job.ends_within(Duration::from_millis(20 + random.pick(400))) {
+            if job.ends_within(Duration::from_millis(20 + random.pick(patience))) {
                 let status = { job }.wait().expect("it ends");
                 assert!(status.checkpoints.0 > 0);
                 break;
             }
             die(job);
-            deaths += 1;
+            (deaths, patience) = (deaths + 1, patience * 3 / 2);
         }
-        let was = delivered(&book);
-        assert_eq!(was.len(), expected.len(), "seed {seed}");
-        let differs = was.iter().zip(&expected).find(|(a, b)| a != b);
-        assert_eq!(differs, None, "seed {seed}");
+        compare(&delivered(&book), &expected, &book);
     }
-    assert!(deaths > 4 && resumed > 2, "{deaths} deaths, {resumed} times resumed");
+    assert!(deaths > 3 && resumed > 1, "{deaths} deaths, {resumed} times resumed");
 }
 
 #[test]
@@ -191,7 +200,15 @@ fn a_job_that_is_stopped_goes_on_where_it_was() {
         job.wait().expect("it ends");
     }
     begin("stopped", folder.path(), RECORDS, 2).wait().expect("it ends");
-    assert_eq!(delivered("stopped"), undisturbed_again());
+    compare(&delivered("stopped"), &undisturbed_again(), "stopped");
+}
+
+#[track_caller]
+fn compare(was: &[String], expected: &[String], what: &str) {
+    let differs = was.iter().zip(expected).position(|(a, b)| a != b);
+    let around = |rows: &[String]| rows[differs.unwrap_or(0)..].iter().take(3).cloned().collect::<Vec<_>>();
+    let count = (was.len(), expected.len());
+    assert!(differs.is_none() && count.0 == count.1, "{what}: {count:?} {:#?} {:#?}", around(was), around(expected));
 }
 
 fn undisturbed_again() -> Vec<String> {
