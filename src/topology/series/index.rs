@@ -9,8 +9,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::residue::Point;
+
 /// Values of the smallest block and blocks of a larger one, as powers of two.
-pub(super) const SHIFTS: [u32; 2] = [6, 4];
+pub(super) const SHIFTS: [u32; 2] = [6, 2];
 
 /// What a stretch of values without infinite ones amounts to. (Of one with infinite values only the first two fields
 /// mean anything.)
@@ -55,6 +57,14 @@ pub(super) struct Block {
     /// How many there are.
     pub span: u64,
     pub stretch: Stretch,
+}
+
+impl Block {
+    /// A value.
+    #[inline(always)]
+    pub(super) fn of(point: Point) -> Block {
+        Block { start: point.position, span: 1, stretch: Stretch::of(point.value) }
+    }
 }
 
 /// What to do after a look at a block.
@@ -174,8 +184,16 @@ impl Index {
 
     /// Values of a block: of level 0 those of a value, of level 1 those of the smallest block.
     #[inline(always)]
-    fn span(&self, level: usize) -> u64 {
+    pub(super) fn span(&self, level: usize) -> u64 {
         if level == 0 { 1 } else { 1 << (self.shifts[0] + (level as u32 - 1) * self.shifts[1]) }
+    }
+
+    /// The positions of the block of the next larger size that a block is a part of.
+    #[inline(always)]
+    pub(super) fn around(&self, part: &Block) -> Range<u64> {
+        let span = part.span << self.shifts[1];
+        let start = part.start & !(span - 1);
+        start..start + span
     }
 
     /// Looks at the values of `range` from its left end, or else `BACK` from its right end, in blocks as large as fit,

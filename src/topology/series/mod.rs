@@ -43,6 +43,7 @@ pub mod window;
 mod change;
 mod index;
 mod longest;
+mod sums;
 
 #[cfg(test)]
 mod tests;

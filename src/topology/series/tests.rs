@@ -90,6 +90,11 @@ fn with_blocks(filtration: Filtration, tolerance: f64, shifts: [u32; 2]) -> Wind
     Window::with_index(filtration, tolerance, Index::new(0, shifts))
 }
 
+/// A window that takes sums of more steps than `many`, and its statistics.
+fn summed(window: &Window, many: u64) -> (Window, Statistics) {
+    (window.clone().summing_more_than(many, 2), Statistics::new(2, None))
+}
+
 /// The diagram as told by changes: a pair may enter once only, and leave only when it is in.
 #[derive(Default)]
 struct Told(Vec<Pair>);
@@ -151,10 +156,12 @@ fn slides(run: &Run) -> usize {
     let mut random = Random::new(run.seed);
     let values: Vec<f64> = series(run.kind, 400, &mut random).iter().map(|value| value + 0.0).collect();
     let mut window = with_blocks(run.filtration, run.tolerance, [[2, 2], [1, 1], [3, 1]][run.seed as usize % 3]);
+    let (mut summing, mut sums) = summed(&window, run.seed % 4);
     let (mut told, mut statistics) = (Told::default(), Statistics::new(2, Some(BettiCurve::new(&[-1.0, 0.0, 1.5]))));
     let mut compared = 0;
     for value in values.iter().copied() {
         window.push(value, &mut (&mut told, &mut statistics));
+        summing.push(value, &mut sums);
         let wild = random.pick(40) == 0;
         let evictions = if wild { random.pick(run.count as u64) as usize } else { random.pick(4) as usize / 3 };
         let until = run.count.min(window.len()) - evictions.min(run.count.min(window.len()));
@@ -169,6 +176,7 @@ fn slides(run: &Run) -> usize {
             assert_eq!(window.pairs(), pairs, "pairs: {place}");
             let summary = statistics.summary(|| window.longest());
             assert_eq!(bits(summary), bits(summarised(&pairs, 2)), "{place}: {summary:?}");
+            assert_eq!(bits(sums.summary(|| summing.longest())), bits(summary), "sums: {place}");
             assert_eq!(window.longest().to_bits(), summary.longest.to_bits(), "{place}");
             let mut curve = BettiCurve::new(&[-1.0, 0.0, 1.5]);
             let alive = |pair: &Pair, t: f64| {
@@ -186,6 +194,7 @@ fn slides(run: &Run) -> usize {
                 break;
             }
             window.evict(&mut (&mut told, &mut statistics));
+            summing.evict(&mut sums);
         }
     }
     compared
