@@ -185,7 +185,12 @@ impl Index {
     /// Values of a block: of level 0 those of a value, of level 1 those of the smallest block.
     #[inline(always)]
     pub(super) fn span(&self, level: usize) -> u64 {
-        if level == 0 { 1 } else { 1 << (self.shifts[0] + (level as u32 - 1) * self.shifts[1]) }
+        1 << self.shift(level)
+    }
+
+    #[inline(always)]
+    fn shift(&self, level: usize) -> u32 {
+        if level == 0 { 0 } else { self.shifts[0] + (level as u32 - 1) * self.shifts[1] }
     }
 
     /// The positions of the block of the next larger size that a block is a part of.
@@ -202,9 +207,18 @@ impl Index {
     #[inline(always)]
     pub(super) fn walk<const BACK: bool>(&self, mut range: Range<u64>, mut look: impl FnMut(Block) -> Next) {
         let small = self.span(1) - 1;
+        let mut level = 0;
         while !range.is_empty() {
-            let at = if BACK { range.end } else { range.start };
-            let mut level = if at & small == 0 { self.largest(at, range.end - range.start) } else { 0 };
+            let (at, room) = (if BACK { range.end } else { range.start }, range.end - range.start);
+            if at & small == 0 {
+                let fits = |level: usize| at & (self.span(level) - 1) == 0 && self.span(level) <= room;
+                while !fits(level) {
+                    level -= 1;
+                }
+                while level < self.levels.len() && fits(level + 1) {
+                    level += 1;
+                }
+            }
             loop {
                 let span = self.span(level);
                 let start = if BACK { at - span } else { at };
@@ -225,17 +239,10 @@ impl Index {
         }
     }
 
-    /// The level of the largest blocks that begin or end at a position and fit within so many values.
-    #[inline(never)]
-    fn largest(&self, at: u64, room: u64) -> usize {
-        let fits = |level: &usize| at & (self.span(*level) - 1) == 0 && room >= self.span(*level);
-        (1..=self.levels.len()).take_while(fits).last().unwrap_or(0)
-    }
-
     #[inline]
     fn block(&self, level: usize, start: u64) -> Stretch {
         let Level { first, blocks } = &self.levels[level - 1];
-        blocks[(start / self.span(level) - first) as usize]
+        blocks[((start >> self.shift(level)) - first) as usize]
     }
 
     /// What the values of `range` amount to. O(log n).
@@ -248,20 +255,34 @@ impl Index {
         all
     }
 
-    /// What the values of `range` amount to before the first one for which `holds`, and from there on. O(log n).
-    pub(super) fn split(&self, range: Range<u64>, holds: impl Fn(Stretch) -> bool) -> (Stretch, Stretch) {
-        let (mut before, mut all) = (None, Stretch::EMPTY);
-        self.walk::<false>(range, |block| {
-            if before.is_none() && holds(block.stretch) {
-                if block.span > 1 {
+    /// What the values of `range` amount to before the first of the lowest values, or else of the `HIGHEST`, and from
+    /// there on. O(log n).
+    pub(super) fn split<const HIGHEST: bool>(&self, mut range: Range<u64>) -> (Stretch, Stretch) {
+        let beyond = |one: Stretch, other: Stretch| if HIGHEST { one.high > other.high } else { one.low < other.low };
+        let (mut before, mut after) = (Stretch::EMPTY, Stretch::EMPTY);
+        // Of each block with the value only that is looked into, and what comes before and after it stays as it is.
+        loop {
+            let (whole, behind) = (range.end - range.start, after);
+            let mut first = Block { start: range.start, span: 0, stretch: Stretch::EMPTY };
+            after = Stretch::EMPTY;
+            self.walk::<false>(range, |block| {
+                if block.span == whole && whole > 1 {
                     return Next::Into;
                 }
-                before = Some(std::mem::replace(&mut all, Stretch::EMPTY));
+                if first.span == 0 || beyond(block.stretch, first.stretch) {
+                    before = before.then(first.stretch).then(after);
+                    (first, after) = (block, Stretch::EMPTY);
+                } else {
+                    after = after.then(block.stretch);
+                }
+                Next::Behind
+            });
+            after = after.then(behind);
+            if first.span <= 1 {
+                return (before, first.stretch.then(after));
             }
-            all = all.then(block.stretch);
-            Next::Behind
-        });
-        (before.unwrap_or(Stretch::EMPTY), all)
+            range = first.start..first.start + first.span;
+        }
     }
 
     /// Position of the first value from the left, or else `BACK` from the right, for which `holds`; a block for which
