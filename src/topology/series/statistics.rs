@@ -204,7 +204,11 @@ impl Statistics {
 
     /// Many pairs enter and leave, or else, unless they `enter`, leave and enter.
     pub(super) fn change_many(&mut self, lengths: &Totals, enter: bool) {
-        if enter { self.totals.merge(lengths) } else { self.totals.take_out(lengths) }
+        if enter {
+            self.totals.merge(lengths)
+        } else {
+            self.totals.take_out(lengths)
+        }
         self.longest.set(Longest::default());
     }
 

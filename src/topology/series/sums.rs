@@ -11,7 +11,7 @@
 //! both: that of the lengths that fall less that of those that rise. Sums are exact, and a change is the same number to
 //! the bit, whether made of steps or of sums.
 //!
-//! **Cost.** A part is kept only if its steps are many: each sum stands for more than 256 values, and a series
+//! **Cost.** A part is kept only if its steps are many: each sum stands for more than 128 values, and a series
 //! without long staircases has none. A walk makes at most that many steps in each part that has no sum, and looks into
 //! O(log n) of them.
 
@@ -23,7 +23,7 @@ use super::pair::outlives;
 use super::statistics::{Statistics, Totals};
 
 /// A part of no more steps than this has no sum, and is walked through.
-pub(super) const MANY: u64 = 256;
+pub(super) const MANY: u64 = 128;
 
 /// What the steps within a part of a block amount to, when the staircase begins at the block's near edge.
 #[derive(Clone, Debug)]

@@ -268,7 +268,7 @@ impl Changes for Count {
 /// values there are three sizes of blocks, and a walk passes at most 63 values and 15 blocks of each size at both ends.
 #[test]
 fn worst_steps() {
-    const WALK: u64 = 2 * (63 + 3 * 15) + 4;
+    const WALK: u64 = 2 * (31 + 4 * 7) + 4;
     let (count, mut random) = (1 << 14, Random::new(3));
     let ramp = |i: usize| if i % 7_000 < 10 { (i % 2) as f64 * 1e6 } else { -((i % 7_000) as f64) };
     let spikes = |i: usize| if i.is_power_of_two() { 1e9 } else { (i % 1_000) as f64 * (0.5 - (i % 2) as f64) };
@@ -299,6 +299,64 @@ fn worst_steps() {
                 }
             }
             while check(&mut |window, told| _ = window.evict(told)) > 0 {}
+        }
+    }
+}
+
+/// A step that changes the pair of every other value looks at few values where only sums are asked for: so many for
+/// each size of blocks, though the window is 32 times as long and the step tells of 32 times as many pairs.
+#[test]
+fn worst_steps_of_sums() {
+    for shift in [12, 15, 17] {
+        let (count, sizes) = (1 << shift, (shift - 2) / 3);
+        let swing = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let growing = (0..count).map(|i| swing(i) * i as f64);
+        let decaying = (0..count).map(|i| swing(i) * (count - i) as f64);
+        let waist = (0..3 * count).map(|i| swing(i) * ((i % 6_000) as f64 - 3_000.5).abs());
+        let after: Vec<f64> = std::iter::once(-1e9).chain(growing).chain([1.0; 9]).collect();
+        let before: Vec<f64> = decaying.chain([-1e9, 1e9, 0.0]).collect();
+        for (kind, values) in [after, before, waist.collect()].into_iter().enumerate() {
+            for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
+                let turn = if filtration == Filtration::Superlevel { -1.0 } else { 1.0 };
+                let place = format!("series {kind}, {filtration:?}, {count} values");
+                let mut window = Window::new(filtration, 0.0);
+                let (mut summing, mut sums) = (window.clone().summing(2), Statistics::new(2, None));
+                let (mut statistics, mut most) = (Statistics::new(2, None), 0);
+                for value in values.iter().map(|value| turn * value) {
+                    let mut told = Count::default();
+                    let slide = |window: &mut Window, changes: &mut dyn FnMut(&mut Window, bool)| {
+                        if window.len() == count {
+                            changes(window, false);
+                        }
+                        changes(window, true);
+                    };
+                    slide(&mut window, &mut |window, enters| {
+                        let changes = &mut (&mut told, &mut statistics);
+                        if enters {
+                            window.push(value, changes)
+                        } else {
+                            window.evict(changes)
+                        };
+                    });
+                    steps::take();
+                    slide(&mut summing, &mut |window, enters| {
+                        if enters {
+                            window.push(value, &mut sums)
+                        } else {
+                            window.evict(&mut sums)
+                        };
+                    });
+                    let steps = steps::take();
+                    assert!(steps <= 1_500 * sizes, "{place}: {steps} steps");
+                    if told.0 > most {
+                        most = told.0;
+                        let [sums, all] = [&sums, &statistics].map(|one| bits(one.summary(|| window.longest())));
+                        assert_eq!(sums, all, "{place}: {most} told");
+                    }
+                }
+                assert_eq!(bits(sums.summary(|| summing.longest())), bits(summarised(&window.pairs(), 2)), "{place}");
+                assert!(kind == 2 || most >= count as u64, "{place}: {most} told");
+            }
         }
     }
 }
