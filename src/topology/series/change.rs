@@ -24,13 +24,14 @@
 //! `new`; one that rises, from a record to `inner`, is a pair that is there without it.
 //!
 //! ```text
-//!                         /\ h3
-//!             h2         /  \       With new: l1 dies at h1, l2 at h2. Without: l1 at h2, l2 at h3.
-//!     h1      /\   /\   /           The low between h2 and l2 is a record, but what it dies at is higher
-//!     /\     /  \ /  \ /            towards new, and it keeps its other barrier.
-//!    /  \   /    V    V l2
-//!   /    \ /
-//! new    l1
+//!                          h3
+//!             h2           /\      With `new`: l1 dies at h1, l2 at h2.
+//!     h1      /\          /  \     Without: l1 at h2, l2 at h3.
+//!     /\     /  \        /
+//!    /  \   /    \      /
+//!   /    \ /      \    /
+//!  /      l1       \  /
+//! new               l2
 //! ```
 //!
 //! A record that leaves is one that enters, read backwards, and superlevel sets are sublevel sets upside down: the same

@@ -265,7 +265,7 @@ impl Changes for Count {
 
 /// No step looks at more than O(log n) values and blocks for each pair that it tells of, and as many once more,
 /// however the series was made to hurt: oscillations that grow and decay, ramps, ramps under a spike, walls. In 2^14
-/// values there are three sizes of blocks, and a walk passes at most 63 values and 15 blocks of each size at both ends.
+/// values there are four sizes of blocks, and a walk passes at most 31 values and 7 blocks of each size at both ends.
 #[test]
 fn worst_steps() {
     const WALK: u64 = 2 * (31 + 4 * 7) + 4;
