@@ -29,9 +29,10 @@ pub const MODES: &[&str] = &["series", "rips", "distances", "features", "scales"
 pub fn case(mode: &str, seed: u64) {
     let mut bytes = Bytes::new(seed);
     match mode {
-        "series" => match bytes.pick(4) {
+        "series" => match bytes.pick(5) {
             0 => tree(&mut bytes),
             1 => residue(&mut bytes),
+            2 => oscillation(&mut bytes),
             _ => sliding(&mut bytes),
         },
         "rips" => match bytes.pick(8) {
@@ -181,6 +182,31 @@ fn sliding(bytes: &mut Bytes) {
     let again = restored(&sliding, bytes, false).expect("undamaged");
     compare(&sliding, &again);
     assert!(sliding.heap_bytes() < 1 << 24);
+}
+
+/// Zigzags that grow and decay, and values that cut through them, of which nobody hears but the statistics: long enough
+/// for sums over many pairs at once.
+fn oscillation(bytes: &mut Bytes) {
+    let count = 1 << (7 + bytes.pick(8));
+    let settings = sliding::Settings {
+        filtration: bytes.filtration(),
+        tolerance: if bytes.chance(2) { 0.0 } else { bytes.value() },
+        power: bytes.of(&[0, 1, 2, 3]),
+        ..sliding::Settings::new(Reach::Count(count))
+    };
+    let Ok(mut sliding) = Sliding::new(settings) else { return };
+    for _ in 0..bytes.pick(12) {
+        let (mut width, growth) = (bytes.value(), bytes.of(&[-1.0, 1.0, 0.0, -1e-3, 1e-3, 1e300]));
+        for _ in 0..bytes.pick(2 * count) {
+            width = -(width + growth * width.signum());
+            sliding.push(0, width, &mut ()).expect("gaps are skipped");
+        }
+        for _ in 0..bytes.pick(4) {
+            sliding.push(0, bytes.value(), &mut ()).expect("gaps are skipped");
+        }
+        let again = restored(&sliding, bytes, false).expect("undamaged");
+        compare(&sliding, &again);
+    }
 }
 
 /// Two windows that should be equal, and the first with its pairs.

@@ -27,13 +27,16 @@ pub fn run(clock: impl Fn() -> Duration) {
     println!("series        n     keep up          and summary      B/value  longest slide with summary, us");
     println!("                    ns      M/s      ns      M/s               p50    p99    p99.9  p99.99 max");
     for kind in ["walk", "noise", "sine", "growing", "decaying", "waist"] {
-        for count in [1 << 10, 1 << 16, 1 << 20] {
+        for count in [1 << 10, 1 << 15, 1 << 20] {
             window(kind, count, &clock);
         }
     }
     let empty: Vec<f64> = (0..10_001).map(|_| clock().as_secs_f64()).collect();
     let cost = median(empty.windows(2).map(|pair| pair[1] - pair[0]).collect());
     println!("(reading the clock: {:.2} us)", cost * 1e6);
+    for count in [1 << 10, 1 << 15, 1 << 20] {
+        cascades(count, &clock);
+    }
     for kind in ["walk", "noise"] {
         tree(kind, 1 << 20, &clock);
     }
@@ -79,7 +82,7 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
         window.evict(&mut ());
         window.push(value, &mut ());
     });
-    let mut window = Window::with_capacity(Filtration::Sublevel, 0.0, count);
+    let mut window = Window::with_capacity(Filtration::Sublevel, 0.0, count).summing(2);
     let mut statistics = Statistics::new(2, None);
     full.iter().for_each(|value| _ = window.push(*value, &mut statistics));
     let summary = pieces(rest, clock, |value| {
@@ -112,6 +115,41 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
         at(0.999),
         at(0.9999),
         at(1.0),
+    );
+}
+
+/// The dearest steps there are: a value that changes every pair of the window, with statistics and told one by one.
+fn cascades(count: usize, clock: &impl Fn() -> Duration) {
+    let swing = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
+    let window = |values: &mut dyn Iterator<Item = f64>| {
+        let mut window = Window::with_capacity(Filtration::Sublevel, 0.0, count + 1).summing(2);
+        let mut statistics = Statistics::new(2, None);
+        values.for_each(|value| _ = window.push(value, &mut statistics));
+        (window, statistics, Vec::with_capacity(2 * count))
+    };
+    let enters = window(&mut (0..count).map(|i| swing(i) * (count - i) as f64));
+    let leaves = window(&mut std::iter::once(-1e9).chain((0..count).map(|i| swing(i) * i as f64)));
+    let least = |step: &dyn Fn() -> Duration| (0..PASSES).map(|_| step()).min().unwrap_or_default().as_secs_f64() * 1e6;
+    let times = [(&enters, true), (&leaves, false)].map(|(start, enters)| {
+        let timed = |told: bool| {
+            let (mut window, mut statistics, mut list) = start.clone();
+            list.reserve(2 * count);
+            let begun = clock();
+            match (told, enters) {
+                (false, true) => window.push(-1e9, &mut statistics),
+                (false, false) => window.evict(&mut statistics),
+                (true, true) => window.push(-1e9, &mut list),
+                (true, false) => window.evict(&mut list),
+            };
+            black_box(statistics.summary(|| window.longest()));
+            clock() - begun
+        };
+        [false, true].map(|told| least(&|| timed(told)))
+    });
+    let [[enters, enters_told], [leaves, leaves_told]] = times;
+    println!(
+        "{count:8}: all pairs change as a value enters, statistics {enters:.1} us, told {enters_told:.1} us; \
+         as one leaves, {leaves:.1} us, told {leaves_told:.1} us",
     );
 }
 

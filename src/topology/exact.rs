@@ -25,21 +25,22 @@ impl ExactSum {
     /// Adds a term that is not NaN. About 2 ns.
     #[inline(always)]
     pub fn add(&mut self, term: f64) {
-        self.change::<1>(term);
+        self.change(term, 1);
     }
 
     /// Takes out a term that is in.
     #[inline(always)]
     pub fn subtract(&mut self, term: f64) {
-        self.change::<-1>(term);
+        self.change(term, -1);
     }
 
+    /// Adds a term, or takes it out where `sign` is -1.
     #[inline(always)]
-    fn change<const SIGN: i128>(&mut self, term: f64) {
+    pub fn change(&mut self, term: f64, sign: i64) {
         let bits = term.to_bits();
         let exponent = (bits >> 52) as usize & 0x7ff;
         if exponent == 0x7ff {
-            self.infinite = self.infinite.wrapping_add_signed(SIGN as i64);
+            self.infinite = self.infinite.wrapping_add_signed(sign);
             return;
         }
         let mantissa = (bits & ((1 << 52) - 1)) | (u64::from(exponent > 0) << 52);
@@ -50,7 +51,7 @@ impl ExactSum {
             self.make_room(limb);
         }
         // All ones to negate: the complement, less minus one.
-        let mask = -i128::from(term.is_sign_negative() != (SIGN < 0));
+        let mask = -i128::from(term.is_sign_negative() != (sign < 0));
         let at = limb - self.base;
         if let [low, high, ..] = &mut self.limbs[at..] {
             *low += (i128::from(wide as u64) ^ mask) - mask;
@@ -79,7 +80,16 @@ impl ExactSum {
 
     /// Adds the terms of another sum.
     pub fn merge(&mut self, other: &ExactSum) {
-        self.infinite += other.infinite;
+        self.combine::<1>(other);
+    }
+
+    /// Takes out the terms of another sum.
+    pub fn take_out(&mut self, other: &ExactSum) {
+        self.combine::<-1>(other);
+    }
+
+    fn combine<const SIGN: i128>(&mut self, other: &ExactSum) {
+        self.infinite = self.infinite.wrapping_add_signed(SIGN as i64 * other.infinite as i64);
         if let Some(top) = other.limbs.len().checked_sub(2) {
             for limb in [other.base, other.base + top] {
                 if limb.wrapping_sub(self.base) >= self.limbs.len().saturating_sub(1) {
@@ -87,7 +97,7 @@ impl ExactSum {
                 }
             }
             let own = &mut self.limbs[other.base - self.base..];
-            own.iter_mut().zip(&other.limbs).for_each(|(own, limb)| *own += limb);
+            own.iter_mut().zip(&other.limbs).for_each(|(own, limb)| *own += SIGN * limb);
         }
     }
 
@@ -194,6 +204,11 @@ mod tests {
         go.iter().rev().for_each(|term| one.subtract(*term));
         stay[50..].iter().rev().for_each(|term| other.add(*term));
         one.merge(&other);
+        assert_eq!(one.value().to_bits(), sum(&stay).to_bits());
+        go.iter().for_each(|term| one.add(*term));
+        other.clear();
+        go.iter().for_each(|term| other.add(*term));
+        one.take_out(&other);
         assert_eq!(one.value().to_bits(), sum(&stay).to_bits());
     }
 }

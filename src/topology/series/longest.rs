@@ -35,8 +35,8 @@ impl Segments {
     pub(super) fn wall(&mut self, index: &Index, wall: f64) {
         let range = index.range();
         if let Some(left) = index.find::<true>(range.clone(), infinite) {
-            let inside = left + 1..range.end;
-            let length = between(index, [index.value(left) < 0.0, wall < 0.0], inside.clone(), index.stretch(inside));
+            let length = between(index, [index.value(left) < 0.0, wall < 0.0], left + 1..range.end);
+            let length = length.expect("the infinite value at the left is the newest");
             while self.0.back().is_some_and(|(_, other)| *other <= length) {
                 self.0.pop_back();
             }
@@ -55,16 +55,15 @@ impl Segments {
     /// The longest finite pair of sublevel sets, or of superlevel ones. O(log n).
     pub(super) fn longest(&self, index: &Index, superlevel: bool) -> f64 {
         let range = index.range();
-        let whole = index.stretch(range.clone());
-        if !infinite(whole) {
-            return between(index, [superlevel; 2], range, whole);
+        if let Some(length) = between(index, [superlevel; 2], range.clone()) {
+            return length;
         }
         let (first, last) = (index.find::<false>(range.clone(), infinite), index.find::<true>(range.clone(), infinite));
-        let (first, last) = first.zip(last).expect("a stretch is infinite by a value");
-        let segment = |low, range: Range<u64>| between(index, low, range.clone(), index.stretch(range));
-        let before = segment([superlevel, index.value(first) < 0.0], range.start..first);
-        let after = segment([index.value(last) < 0.0, superlevel], last + 1..range.end);
-        before.max(after).max(self.0.front().map_or(0.0, |(_, length)| *length))
+        let (first, last) = first.zip(last).expect("only an infinite value is between no borders");
+        let before = between(index, [superlevel, index.value(first) < 0.0], range.start..first);
+        let after = between(index, [index.value(last) < 0.0, superlevel], last + 1..range.end);
+        let inside = self.0.front().map(|(_, length)| *length);
+        [before, after, inside].into_iter().flatten().fold(0.0, f64::max)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -76,23 +75,24 @@ fn infinite(stretch: Stretch) -> bool {
     (stretch.low == f64::NEG_INFINITY) | (stretch.high == f64::INFINITY)
 }
 
-/// The longest finite pair of a segment of finite values that amounts to `whole`: whether its left border and its right
-/// one are `low`.
-fn between(index: &Index, low: [bool; 2], range: Range<u64>, whole: Stretch) -> f64 {
-    let length = match low {
-        _ if range.is_empty() => 0.0,
-        [true, false] => whole.fall,
-        [false, true] => whole.rise,
-        [false, false] => {
-            let (left, right) = index.split(range.clone(), |stretch| stretch.low == whole.low);
-            left.rise.max(right.fall)
-        }
-        [true, true] => {
-            let (left, right) = index.split(range.clone(), |stretch| stretch.high == whole.high);
-            left.fall.max(right.rise)
-        }
+/// The longest finite pair of a segment of finite values: whether its left border and its right one are `low`. None if
+/// a value is infinite.
+fn between(index: &Index, low: [bool; 2], range: Range<u64>) -> Option<f64> {
+    let (before, after) = match low {
+        [false, false] => index.split::<false>(range.clone()),
+        [true, true] => index.split::<true>(range.clone()),
+        _ => (Stretch::EMPTY, index.stretch(range.clone())),
     };
-    if length < f64::INFINITY { length } else { from_pairs(index, low, range) }
+    if infinite(before.then(after)) {
+        return None;
+    }
+    let length = match low {
+        [true, false] => after.fall,
+        [false, true] => after.rise,
+        [false, false] => before.rise.max(after.fall),
+        [true, true] => before.fall.max(after.rise),
+    };
+    Some(if length < f64::INFINITY { length } else { from_pairs(index, low, range) })
 }
 
 /// The same from all its pairs: for values so far apart (1.8e308) that a difference of finite ones is infinite. O(n).

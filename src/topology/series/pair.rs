@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::diagram::{Bar, Diagram};
 use super::residue::Point;
+use super::statistics::Statistics;
 
 /// From which side a series is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +56,7 @@ impl Pair {
     /// Whether it lives longer than `tolerance`, and so is in the diagram.
     #[inline(always)]
     pub(super) fn outlives(self, tolerance: f64) -> bool {
-        // Equal infinities have no length, though their difference is no number.
-        (self.birth != self.death) & (self.persistence() > tolerance)
+        outlives(self.birth, self.death, tolerance)
     }
 
     /// Its bar.
@@ -80,6 +80,12 @@ pub trait Changes {
 
     /// The pair was in the diagram and is no more.
     fn leave(&mut self, pair: Pair);
+
+    /// The statistics of one who need not hear of each pair, if only they are kept up: many pairs may then change at
+    /// once.
+    fn statistics(&mut self) -> Option<&mut Statistics> {
+        None
+    }
 }
 
 /// Does not listen.
@@ -117,6 +123,22 @@ impl<A: Changes, B: Changes> Changes for (&mut A, &mut B) {
         self.0.leave(pair);
         self.1.leave(pair);
     }
+
+    #[inline(always)]
+    fn statistics(&mut self) -> Option<&mut Statistics> {
+        match (A::WANTED, B::WANTED) {
+            (true, false) => self.0.statistics(),
+            (false, true) => self.1.statistics(),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a birth and a death lie farther apart than `tolerance`.
+#[inline(always)]
+pub(super) fn outlives(birth: f64, death: f64, tolerance: f64) -> bool {
+    // Equal infinities have no length, though their difference is no number.
+    (birth != death) & ((death - birth).abs() > tolerance)
 }
 
 /// The longer of two lengths, as long as it is finite. The difference of equal infinities is no number, and no length.

@@ -104,7 +104,7 @@ impl Sliding {
             Reach::Time(_) => 0,
         };
         Ok(Sliding {
-            window: Window::with_capacity(settings.filtration, settings.tolerance, room),
+            window: Window::with_capacity(settings.filtration, settings.tolerance, room).summing(settings.power),
             statistics: Statistics::new(settings.power, betti),
             times: VecDeque::new(),
             last: None,
@@ -207,7 +207,8 @@ impl<'de> Deserialize<'de> for Sliding {
             return Err(serde::de::Error::custom("a stored window does not fit its settings, its times or its gaps"));
         }
         stored.window.pairs().into_iter().for_each(|pair| sliding.statistics.enter(pair));
-        (sliding.window, sliding.times, sliding.last) = (stored.window, stored.times, stored.last);
+        sliding.window = stored.window.summing(sliding.settings.power);
+        (sliding.times, sliding.last) = (stored.times, stored.last);
         Ok(sliding)
     }
 }

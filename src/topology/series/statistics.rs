@@ -34,12 +34,12 @@ pub struct Summary {
     pub entropy: f64,
 }
 
-/// The sums over finite lengths.
+/// The sums over finite lengths: those of a diagram, or of a change of one, in which lengths are missing too.
 #[derive(Clone, Debug)]
 pub(super) struct Totals {
     power: u32,
-    count: u64,
-    infinite: u64,
+    count: i64,
+    infinite: i64,
     total: ExactSum,
     power_total: ExactSum,
     /// Sum of `p ln p`: the entropy is `ln S - (sum of p ln p) / S` with `S` the total.
@@ -53,30 +53,17 @@ impl Totals {
         Totals { power, count: 0, infinite: 0, total: none(), power_total: none(), weighted: none() }
     }
 
-    /// Adds a length above 0.
+    /// Adds a length above 0, or takes it out where `sign` is -1.
     #[inline(always)]
-    pub(super) fn add(&mut self, length: f64) {
+    pub(super) fn change(&mut self, length: f64, sign: i64) {
         if length == f64::INFINITY {
-            self.infinite += 1;
+            self.infinite += sign;
             return;
         }
-        self.count += 1;
-        self.total.add(length);
-        self.power_total.add(raised(length, self.power));
-        self.weighted.add(length * ln(length));
-    }
-
-    /// Takes out a length that is in.
-    #[inline(always)]
-    fn subtract(&mut self, length: f64) {
-        if length == f64::INFINITY {
-            self.infinite -= 1;
-            return;
-        }
-        self.count -= 1;
-        self.total.subtract(length);
-        self.power_total.subtract(raised(length, self.power));
-        self.weighted.subtract(length * ln(length));
+        self.count += sign;
+        self.total.change(length, sign);
+        self.power_total.change(raised(length, self.power), sign);
+        self.weighted.change(length * ln(length), sign);
     }
 
     /// Forgets all lengths.
@@ -96,12 +83,21 @@ impl Totals {
         self.weighted.merge(&other.weighted);
     }
 
+    /// Takes out the lengths of another.
+    fn take_out(&mut self, other: &Totals) {
+        self.count -= other.count;
+        self.infinite -= other.infinite;
+        self.total.take_out(&other.total);
+        self.power_total.take_out(&other.power_total);
+        self.weighted.take_out(&other.weighted);
+    }
+
     /// With the greatest length, which no sum can tell.
     #[inline]
     pub(super) fn summary(&self, longest: f64) -> Summary {
         let total = self.total.value();
         let entropy = if self.count == 0 { 0.0 } else { ln(total) - self.weighted.value() / total };
-        let (count, infinite, power_total) = (self.count, self.infinite, self.power_total.value());
+        let (count, infinite, power_total) = (self.count as u64, self.infinite as u64, self.power_total.value());
         // One bar of any length has no entropy; rounding must not make it negative.
         Summary { count, infinite, total, power_total, longest, entropy: if count <= 1 { 0.0 } else { entropy } }
     }
@@ -194,6 +190,33 @@ impl Statistics {
         self.totals.summary(self.longest.get().at_most)
     }
 
+    /// A pair of this length enters, or else leaves.
+    #[inline(never)]
+    pub(super) fn change(&mut self, length: f64, enters: bool) {
+        self.totals.change(length, if enters { 1 } else { -1 });
+        let longest = self.longest.get_mut();
+        if enters && length >= longest.at_most && length < f64::INFINITY {
+            *longest = Longest { at_most: length, known: true };
+        } else if !enters {
+            longest.known &= length != longest.at_most;
+        }
+    }
+
+    /// Many pairs enter and leave, or else, unless they `enter`, leave and enter.
+    pub(super) fn change_many(&mut self, lengths: &Totals, enter: bool) {
+        if enter {
+            self.totals.merge(lengths)
+        } else {
+            self.totals.take_out(lengths)
+        }
+        self.longest.set(Longest::default());
+    }
+
+    /// The power of [`Summary::power_total`].
+    pub(super) fn power(&self) -> u32 {
+        self.totals.power
+    }
+
     /// The Betti curve, if it was asked for.
     pub fn betti(&self) -> Option<&BettiCurve> {
         self.betti.as_ref()
@@ -209,11 +232,7 @@ impl Statistics {
 impl Changes for Statistics {
     #[inline(always)]
     fn enter(&mut self, pair: Pair) {
-        let length = pair.persistence();
-        self.totals.add(length);
-        if length >= self.longest.get().at_most && length < f64::INFINITY {
-            self.longest.set(Longest { at_most: length, known: true });
-        }
+        self.change(pair.persistence(), true);
         if let Some(betti) = &mut self.betti {
             betti.change(pair, 1);
         }
@@ -221,13 +240,15 @@ impl Changes for Statistics {
 
     #[inline(always)]
     fn leave(&mut self, pair: Pair) {
-        let length = pair.persistence();
-        self.totals.subtract(length);
-        let longest = self.longest.get_mut();
-        longest.known &= length != longest.at_most;
+        self.change(pair.persistence(), false);
         if let Some(betti) = &mut self.betti {
             betti.change(pair, -1);
         }
+    }
+
+    #[inline(always)]
+    fn statistics(&mut self) -> Option<&mut Statistics> {
+        if self.betti.is_none() { Some(self) } else { None }
     }
 }
 

@@ -90,6 +90,11 @@ fn with_blocks(filtration: Filtration, tolerance: f64, shifts: [u32; 2]) -> Wind
     Window::with_index(filtration, tolerance, Index::new(0, shifts))
 }
 
+/// A window that takes sums of more steps than `many`, and its statistics.
+fn summed(window: &Window, many: u64) -> (Window, Statistics) {
+    (window.clone().summing_more_than(many, 2), Statistics::new(2, None))
+}
+
 /// The diagram as told by changes: a pair may enter once only, and leave only when it is in.
 #[derive(Default)]
 struct Told(Vec<Pair>);
@@ -151,10 +156,12 @@ fn slides(run: &Run) -> usize {
     let mut random = Random::new(run.seed);
     let values: Vec<f64> = series(run.kind, 400, &mut random).iter().map(|value| value + 0.0).collect();
     let mut window = with_blocks(run.filtration, run.tolerance, [[2, 2], [1, 1], [3, 1]][run.seed as usize % 3]);
+    let (mut summing, mut sums) = summed(&window, run.seed % 4);
     let (mut told, mut statistics) = (Told::default(), Statistics::new(2, Some(BettiCurve::new(&[-1.0, 0.0, 1.5]))));
     let mut compared = 0;
     for value in values.iter().copied() {
         window.push(value, &mut (&mut told, &mut statistics));
+        summing.push(value, &mut sums);
         let wild = random.pick(40) == 0;
         let evictions = if wild { random.pick(run.count as u64) as usize } else { random.pick(4) as usize / 3 };
         let until = run.count.min(window.len()) - evictions.min(run.count.min(window.len()));
@@ -169,6 +176,7 @@ fn slides(run: &Run) -> usize {
             assert_eq!(window.pairs(), pairs, "pairs: {place}");
             let summary = statistics.summary(|| window.longest());
             assert_eq!(bits(summary), bits(summarised(&pairs, 2)), "{place}: {summary:?}");
+            assert_eq!(bits(sums.summary(|| summing.longest())), bits(summary), "sums: {place}");
             assert_eq!(window.longest().to_bits(), summary.longest.to_bits(), "{place}");
             let mut curve = BettiCurve::new(&[-1.0, 0.0, 1.5]);
             let alive = |pair: &Pair, t: f64| {
@@ -186,6 +194,7 @@ fn slides(run: &Run) -> usize {
                 break;
             }
             window.evict(&mut (&mut told, &mut statistics));
+            summing.evict(&mut sums);
         }
     }
     compared
@@ -256,10 +265,10 @@ impl Changes for Count {
 
 /// No step looks at more than O(log n) values and blocks for each pair that it tells of, and as many once more,
 /// however the series was made to hurt: oscillations that grow and decay, ramps, ramps under a spike, walls. In 2^14
-/// values there are three sizes of blocks, and a walk passes at most 63 values and 15 blocks of each size at both ends.
+/// values there are four sizes of blocks, and a walk passes at most 31 values and 7 blocks of each size at both ends.
 #[test]
 fn worst_steps() {
-    const WALK: u64 = 2 * (63 + 3 * 15) + 4;
+    const WALK: u64 = 2 * (31 + 4 * 7) + 4;
     let (count, mut random) = (1 << 14, Random::new(3));
     let ramp = |i: usize| if i % 7_000 < 10 { (i % 2) as f64 * 1e6 } else { -((i % 7_000) as f64) };
     let spikes = |i: usize| if i.is_power_of_two() { 1e9 } else { (i % 1_000) as f64 * (0.5 - (i % 2) as f64) };
@@ -290,6 +299,64 @@ fn worst_steps() {
                 }
             }
             while check(&mut |window, told| _ = window.evict(told)) > 0 {}
+        }
+    }
+}
+
+/// A step that changes the pair of every other value looks at few values where only sums are asked for: so many for
+/// each size of blocks, though the window is 32 times as long and the step tells of 32 times as many pairs.
+#[test]
+fn worst_steps_of_sums() {
+    for shift in [12, 15, 17] {
+        let (count, sizes) = (1 << shift, (shift - 2) / 3);
+        let swing = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let growing = (0..count).map(|i| swing(i) * i as f64);
+        let decaying = (0..count).map(|i| swing(i) * (count - i) as f64);
+        let waist = (0..3 * count).map(|i| swing(i) * ((i % 6_000) as f64 - 3_000.5).abs());
+        let after: Vec<f64> = std::iter::once(-1e9).chain(growing).chain([1.0; 9]).collect();
+        let before: Vec<f64> = decaying.chain([-1e9, 1e9, 0.0]).collect();
+        for (kind, values) in [after, before, waist.collect()].into_iter().enumerate() {
+            for filtration in [Filtration::Sublevel, Filtration::Superlevel, Filtration::Extended] {
+                let turn = if filtration == Filtration::Superlevel { -1.0 } else { 1.0 };
+                let place = format!("series {kind}, {filtration:?}, {count} values");
+                let mut window = Window::new(filtration, 0.0);
+                let (mut summing, mut sums) = (window.clone().summing(2), Statistics::new(2, None));
+                let (mut statistics, mut most) = (Statistics::new(2, None), 0);
+                for value in values.iter().map(|value| turn * value) {
+                    let mut told = Count::default();
+                    let slide = |window: &mut Window, changes: &mut dyn FnMut(&mut Window, bool)| {
+                        if window.len() == count {
+                            changes(window, false);
+                        }
+                        changes(window, true);
+                    };
+                    slide(&mut window, &mut |window, enters| {
+                        let changes = &mut (&mut told, &mut statistics);
+                        if enters {
+                            window.push(value, changes)
+                        } else {
+                            window.evict(changes)
+                        };
+                    });
+                    steps::take();
+                    slide(&mut summing, &mut |window, enters| {
+                        if enters {
+                            window.push(value, &mut sums)
+                        } else {
+                            window.evict(&mut sums)
+                        };
+                    });
+                    let steps = steps::take();
+                    assert!(steps <= 1_500 * sizes, "{place}: {steps} steps");
+                    if told.0 > most {
+                        most = told.0;
+                        let [sums, all] = [&sums, &statistics].map(|one| bits(one.summary(|| window.longest())));
+                        assert_eq!(sums, all, "{place}: {most} told");
+                    }
+                }
+                assert_eq!(bits(sums.summary(|| summing.longest())), bits(summarised(&window.pairs(), 2)), "{place}");
+                assert!(kind == 2 || most >= count as u64, "{place}: {most} told");
+            }
         }
     }
 }

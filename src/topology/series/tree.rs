@@ -59,7 +59,7 @@ impl Stretch {
 fn count(a: Point, b: Point, tolerance: f64, totals: &mut Totals, longest: &mut f64) {
     let pair = Pair::new::<false>(a, Some(b));
     if pair.outlives(tolerance) {
-        totals.add(pair.persistence());
+        totals.change(pair.persistence(), 1);
         *longest = longer(*longest, pair.persistence());
     }
 }
@@ -159,7 +159,7 @@ impl Tree {
         }
         let mut add = |pair: Pair| {
             if pair.outlives(tolerance) && !(filtration == Filtration::Extended && pair.died.is_none()) {
-                totals.add(pair.persistence());
+                totals.change(pair.persistence(), 1);
                 *longest = longer(*longest, pair.persistence());
             }
         };

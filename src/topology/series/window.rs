@@ -8,19 +8,21 @@
 //! **Cost.** Amortised O(1) for a value that enters and for one that leaves. If changes are listened to, O(log n) for
 //! each pair that changes and once more: so for every series, in every single step, not only on average (the proof is
 //! in `change.rs`). One value can change many pairs at once, as a new lowest one does; any structure has to tell of
-//! them. The longest pair and the extremes cost O(log n). Memory is 8 bytes for each value that room was made for, 0.5
-//! for the index and 16 for each infinite value, whatever the series.
+//! them. Statistics need not hear of each ([`Window::summing`]): then every step is O(log n) (`sums.rs`). The longest
+//! pair and the extremes cost O(log n). Memory is 8 bytes for each value that room was made for, 1.15 for the index and
+//! 16 for each infinite value, whatever the series; sums, where there are any, take about 2.2 bytes a value at most.
 //!
 //! **Exact.** The diagram is that of the values in the window and of nothing else, and [`Window::pairs`] computes it
 //! from them alone. Stored state is just the values: what is rebuilt from them answers with the same bits.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::change::{Fate, end_point};
+use super::change::{First, Seen, Steps, end_point};
 use super::index::{Index, SHIFTS};
 use super::longest::Segments;
 use super::pair::{Changes, Filtration, Pair, longer};
 use super::residue::{Point, Residue};
+use super::sums::{MANY, Summed, Sums};
 
 /// A window over a series, and its persistence.
 ///
@@ -46,6 +48,7 @@ pub struct Window {
     /// Lowest and highest value. Kept for extended persistence only, which has a pair of them.
     extremes: Option<(Point, Point)>,
     segments: Segments,
+    sums: Option<Sums>,
 }
 
 impl Window {
@@ -63,7 +66,20 @@ impl Window {
 
     /// An empty window with blocks of any sizes, which change its speed and nothing else.
     pub(super) fn with_index(filtration: Filtration, tolerance: f64, index: Index) -> Window {
-        Window { filtration, tolerance, index, extremes: None, segments: Segments::default() }
+        Window { filtration, tolerance, index, extremes: None, segments: Segments::default(), sums: None }
+    }
+
+    /// The same window, made ready for statistics: where nothing hears of changes but a
+    /// [`Statistics`](super::statistics::Statistics) of this `power` without a Betti curve, one step takes O(log n),
+    /// however many pairs it changes. O(n).
+    pub fn summing(self, power: u32) -> Window {
+        self.summing_more_than(MANY, power)
+    }
+
+    /// The same with sums over more than `many` pairs each, which changes its speed and nothing else.
+    pub(super) fn summing_more_than(mut self, many: u64, power: u32) -> Window {
+        self.sums = Some(Sums::new(&self.index, many, power, self.tolerance));
+        self
     }
 
     /// How many values are in it.
@@ -114,6 +130,9 @@ impl Window {
             self.segments.wall(&self.index, value);
         }
         self.index.push(new.value);
+        if let Some(sums) = &mut self.sums {
+            sums.finish(&self.index, new.position + 1);
+        }
         true
     }
 
@@ -129,6 +148,9 @@ impl Window {
         }
         self.tell::<_, false>(old, [extremes, self.extremes], changes);
         self.segments.forget(position + 1);
+        if let Some(sums) = &mut self.sums {
+            sums.forget(position + 1);
+        }
         true
     }
 
@@ -163,7 +185,7 @@ impl Window {
 
     /// Bytes that it holds on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.index.heap_bytes() + self.segments.heap_bytes()
+        self.index.heap_bytes() + self.segments.heap_bytes() + self.sums.as_ref().map_or(0, Sums::heap_bytes)
     }
 
     /// Tells of the pairs that a value changes as it enters at the right end, or leaves at the left one, and of the
@@ -178,46 +200,63 @@ impl Window {
         if !C::WANTED {
             return;
         }
-        let whole = |extremes: Option<(Point, Point)>| extremes.map(|(low, high)| Pair::new::<false>(low, Some(high)));
-        if before != after {
-            self.tell_pair(whole(before), None, changes);
-        }
+        let whole = |extremes: Option<(Point, Point)>, enters, changes: &mut C| {
+            if let Some((low, high)) = extremes.filter(|_| before != after) {
+                tell_pair(Pair::new::<false>(low, Some(high)), enters, self.tolerance, changes);
+            }
+        };
+        whole(before, false, changes);
         if self.filtration != Filtration::Superlevel {
-            end_point::<false, ENTERS>(&self.index, end, |birth, without, with| {
-                let (before, after) = if ENTERS { (without, with) } else { (with, without) };
-                self.tell_fate::<false>(birth, before, after, changes);
-            });
+            self.tell_side::<C, false, ENTERS>(end, changes);
         }
         if self.filtration != Filtration::Sublevel {
-            end_point::<true, ENTERS>(&self.index, end, |birth, without, with| {
-                let (before, after) = if ENTERS { (without, with) } else { (with, without) };
-                self.tell_fate::<true>(birth, before, after, changes);
-            });
+            self.tell_side::<C, true, ENTERS>(end, changes);
         }
-        if before != after {
-            self.tell_pair(None, whole(after), changes);
-        }
+        whole(after, true, changes);
     }
 
-    /// Tells of a birth whose fate was one and is another.
+    /// Tells of the pairs of the sublevel sets, or of the superlevel ones.
     #[inline(always)]
-    fn tell_fate<const SUPER: bool>(&self, birth: Point, before: Fate, after: Fate, changes: &mut impl Changes) {
-        let pair = |fate| match fate {
-            Fate::Dies(death) => Some(Pair::new::<SUPER>(birth, Some(death))),
-            Fate::Never if self.filtration != Filtration::Extended => Some(Pair::new::<SUPER>(birth, None)),
-            Fate::Never | Fate::Absent => None,
+    fn tell_side<C: Changes, const SUPER: bool, const ENTERS: bool>(&self, end: Point, changes: &mut C) {
+        let (index, tolerance) = (&self.index, self.tolerance);
+        let first = if let Some(statistics) = changes.statistics() {
+            let sums = self.sums.as_ref().filter(|sums| sums.fit(statistics.power()));
+            end_point::<SUPER, ENTERS>(index, end, &mut Summed { sums, index, tolerance, enters: ENTERS, statistics })
+        } else {
+            end_point::<SUPER, ENTERS>(index, end, &mut Told::<C, SUPER, ENTERS> { index, tolerance, changes })
         };
-        self.tell_pair(pair(before), pair(after), changes);
+        match first {
+            First::New(other) if self.filtration != Filtration::Extended => {
+                if let Some(other) = other {
+                    let other = Pair::new::<SUPER>(other.locate(index, SUPER), None);
+                    tell_pair(other, !ENTERS, tolerance, changes);
+                }
+                tell_pair(Pair::new::<SUPER>(end, None), ENTERS, tolerance, changes);
+            }
+            First::New(_) | First::Another => {}
+        }
     }
+}
 
+/// Who is told of the pair of each step as a value enters, or else leaves.
+struct Told<'a, C, const SUPER: bool, const ENTERS: bool> {
+    index: &'a Index,
+    tolerance: f64,
+    changes: &'a mut C,
+}
+
+impl<C: Changes, const SUPER: bool, const ENTERS: bool> Steps for Told<'_, C, SUPER, ENTERS> {
     #[inline(always)]
-    fn tell_pair(&self, before: Option<Pair>, after: Option<Pair>, changes: &mut impl Changes) {
-        if let Some(pair) = before.filter(|pair| pair.outlives(self.tolerance)) {
-            changes.leave(pair);
-        }
-        if let Some(pair) = after.filter(|pair| pair.outlives(self.tolerance)) {
-            changes.enter(pair);
-        }
+    fn step(&mut self, birth: Seen, death: Seen, with: bool) {
+        let (birth, death) = (birth.locate(self.index, SUPER), death.locate(self.index, !SUPER));
+        tell_pair(Pair::new::<SUPER>(birth, Some(death)), with == ENTERS, self.tolerance, self.changes);
+    }
+}
+
+#[inline(always)]
+fn tell_pair(pair: Pair, enters: bool, tolerance: f64, changes: &mut impl Changes) {
+    if pair.outlives(tolerance) {
+        if enters { changes.enter(pair) } else { changes.leave(pair) }
     }
 }
 
