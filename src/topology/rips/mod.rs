@@ -41,8 +41,8 @@
 //! | `window` | points come and go; which way is cheaper |
 //! | `lanes` | AVX-512, AVX2, or neither: the same bits; the only `unsafe` of the room |
 //!
-//! **Costs.** A window of n points has n' slots, the next power of two (at least 64), and a little more than 8 n'^2
-//! bytes: 32 KiB for 64 points, 512 KiB for 256, 8 MiB for 1,024. Scratch memory is shared by the windows of a thread
+//! **Costs.** A window of n points has n' slots, the next of 64, 128, 192, 256, 384, 512, 768 and 1,024, and a little
+//! more than 8 n'^2 bytes: 32 KiB for 64 points, 512 KiB for 256, 8 MiB for 1,024. Scratch memory is shared by the windows of a thread
 //! ([`Workspace`]). Clouds whose points are pairwise about as far (two groups, each point nearer to all of the other
 //! group) have up to n^2 / 4 loops at once: answers stay exact, and take the time that so many loops take.
 

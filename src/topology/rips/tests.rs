@@ -95,6 +95,7 @@ fn steps_equal_sweeps_on_all_lanes() {
         check_slides(kind, Metric::Manhattan, 40, 60, i as u64);
     }
     check_slides("ring", Metric::Chebyshev, 70, 90, 9);
+    check_slides("delay", Metric::Euclidean, 150, 180, 9);
     check_slides("noise", Metric::Cosine, 30, 60, 9);
     check_slides("walk", Metric::Correlation, 20, 60, 9);
 }
@@ -105,7 +106,7 @@ fn steps_equal_sweeps_a_hundred_thousand_times() {
     let mut answers = 0;
     for seed in 0..6 {
         for kind in KINDS {
-            for (n, steps) in [(9, 800), (24, 800), (63, 800), (65, 400), (130, 300), (256, 100)] {
+            for (n, steps) in [(9, 800), (24, 800), (63, 800), (65, 400), (130, 300), (190, 400), (300, 500)] {
                 let metric = [Metric::Euclidean, Metric::Manhattan, Metric::Chebyshev][seed as usize % 3];
                 answers += check_slides(kind, metric, n, steps, 1000 + seed);
             }

@@ -32,6 +32,26 @@ pub const POINTS_MAX: usize = 1024;
 /// The most coordinates that the points of a stored window may have.
 const DIMENSION_MAX: usize = 1 << 20;
 
+/// Does something with `W` for the words of a bitset of so many slots: one of [`WORDS`].
+macro_rules! by_side {
+    ($side:expr, $w:ident => $do:expr) => {
+        match $side / 64 {
+            1 => by_side!(@ 1, $w, $do),
+            2 => by_side!(@ 2, $w, $do),
+            3 => by_side!(@ 3, $w, $do),
+            4 => by_side!(@ 4, $w, $do),
+            6 => by_side!(@ 6, $w, $do),
+            8 => by_side!(@ 8, $w, $do),
+            12 => by_side!(@ 12, $w, $do),
+            _ => by_side!(@ 16, $w, $do),
+        }
+    };
+    (@ $words:literal, $w:ident, $do:expr) => {{
+        const $w: usize = $words;
+        $do
+    }};
+}
+
 /// Which way certificates are brought up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
@@ -195,15 +215,9 @@ impl Window {
         }
         if self.len() <= self.lunes.ring.side / 4 && self.lunes.ring.side > SIDE_MIN {
             // Half of it stays free, so that a window whose size goes up and down does not move each time.
-            self.move_to((2 * self.len()).next_power_of_two().max(SIDE_MIN));
+            self.move_to(side_for(2 * self.len()));
         }
-        let reading = match self.lunes.ring.side / 64 {
-            1 => self.read::<1>(workspace),
-            2 => self.read::<2>(workspace),
-            4 => self.read::<4>(workspace),
-            8 => self.read::<8>(workspace),
-            _ => self.read::<16>(workspace),
-        };
+        let reading = by_side!(self.lunes.ring.side, W => self.read::<W>(workspace));
         reading.diagram(|rank| self.positions[self.lunes.ring.slot(rank)])
     }
 
@@ -215,20 +229,14 @@ impl Window {
         let born = |(old, young): (usize, usize)| [positions[old], positions[young]] == bar.birth;
         let mut lunes = self.laid_out(self.lunes.ring.side);
         let scratch = (&mut workspace.sweep, &mut workspace.algebra);
-        let cycles = match lunes.ring.side / 64 {
-            1 => cycle::representative::<1>(&mut lunes, scratch, born),
-            2 => cycle::representative::<2>(&mut lunes, scratch, born),
-            4 => cycle::representative::<4>(&mut lunes, scratch, born),
-            8 => cycle::representative::<8>(&mut lunes, scratch, born),
-            _ => cycle::representative::<16>(&mut lunes, scratch, born),
-        }?;
+        let cycles = by_side!(lunes.ring.side, W => cycle::representative::<W>(&mut lunes, scratch, born))?;
         Some(cycles.into_iter().map(|cycle| cycle.into_iter().map(|rank| positions[rank]).collect()).collect())
     }
 
     /// Takes in a prepared point.
     fn admit(&mut self, position: u64, point: &[f64]) {
         if self.len() == self.lunes.ring.side {
-            self.move_to(2 * self.len());
+            self.move_to(side_for(self.len() + 1));
         }
         let ring = self.lunes.ring;
         let slot = ring.slot(ring.count);
@@ -346,6 +354,15 @@ impl Window {
 
 /// The fewest slots that a window has: one word of a bitset.
 const SIDE_MIN: usize = 64;
+
+/// How many words of a bitset the slots of a window may fill. No step is larger than a half, so that a window never
+/// does much more work than it has points for.
+const WORDS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+
+/// The slots of a window with room for so many points.
+fn side_for(points: usize) -> usize {
+    64 * WORDS.into_iter().find(|words| 64 * words >= points).unwrap_or(WORDS[WORDS.len() - 1])
+}
 
 /// A window as it is kept: its points, oldest first, as prepared.
 #[derive(Serialize, Deserialize)]
