@@ -37,6 +37,7 @@
 //! | `lunes` | the order of edges; distances and certificates of all pairs; finding a certificate |
 //! | `sweep` | all certificates from scratch |
 //! | `algebra` | from certificates to bars |
+//! | `transposed` | the same for thousands of loops |
 //! | `cycle` | closed paths that live as a bar does |
 //! | `window` | points come and go; which way is cheaper |
 //! | `lanes` | AVX-512, AVX2, or neither: the same bits; the only `unsafe` of the room |
@@ -54,6 +55,7 @@ mod lanes;
 mod lunes;
 mod metric;
 mod sweep;
+mod transposed;
 mod window;
 
 use super::diagram::{Bar, Diagram};

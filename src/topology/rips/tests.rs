@@ -118,7 +118,7 @@ fn steps_equal_sweeps_a_hundred_thousand_times() {
 
 /// The diagram of a matrix of distances; records are ranks.
 fn rips(distances: &[Vec<f32>]) -> RipsDiagram {
-    let side = distances.len().next_power_of_two().max(64);
+    let side = 64 * distances.len().div_ceil(64).max(1);
     let mut lunes = Lunes::new(side, Lanes::detect());
     for (a, row) in distances.iter().enumerate() {
         let mut blocks = vec![Block([ABSENT; 16]); side / 16];
@@ -134,9 +134,13 @@ fn rips(distances: &[Vec<f32>]) -> RipsDiagram {
             sweep::<1>(&mut lunes, &mut first, Purpose::Answer);
             algebra::read::<1>(&mut lunes, &mut second, None)
         }
-        _ => {
+        128 => {
             sweep::<2>(&mut lunes, &mut first, Purpose::Answer);
             algebra::read::<2>(&mut lunes, &mut second, None)
+        }
+        _ => {
+            sweep::<3>(&mut lunes, &mut first, Purpose::Answer);
+            algebra::read::<3>(&mut lunes, &mut second, None)
         }
     };
     reading.diagram(|rank| rank as u64)
@@ -355,7 +359,7 @@ fn the_projective_plane_has_a_loop_over_two() {
 /// Two groups whose points are nearer to all of the other group: (m - 1)^2 loops at once.
 #[test]
 fn as_many_loops_as_there_can_be() {
-    for m in [2, 10, 34] {
+    for m in [2, 10, 34, 66] {
         let distance = |a: usize, b: usize| if a == b { 0.0 } else { [1.0, 2.0][usize::from((a < m) == (b < m))] };
         let matrix: Vec<Vec<f32>> = (0..2 * m).map(|a| (0..2 * m).map(|b| distance(a, b)).collect()).collect();
         let loops = rips(&matrix).loops;

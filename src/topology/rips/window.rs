@@ -8,10 +8,10 @@
 //!    left since the last answer are one step.
 //! 2. **Sweep** ([`sweep`]): all certificates from scratch.
 //!
-//! A certificate that is found by looking costs about so many times ([`Lanes::costs`]) what the sweep spends on one
-//! edge. The newcomers are known beforehand and the broken ones are counted before one is repaired, so the cheaper way
-//! is taken each time and **a step never costs much more than a sweep**: at worst a sweep and the pass. The choice
-//! counts pairs and reads no clock.
+//! The pass and a certificate that is found by looking cost about so many times ([`Lanes::costs`]) what the sweep spends
+//! on one edge. The newcomers are known beforehand and the broken ones are counted before one is repaired, so the
+//! cheaper way is taken each time and **a step never costs much more than a sweep**: at worst a sweep and the pass. The
+//! choice counts pairs and reads no clock.
 //!
 //! **State.** A window is its points. Everything else is made of them, so that is what is serialised, and a window that
 //! was read back gives the same answers to the bit.
@@ -181,7 +181,7 @@ impl Window {
         }
         if self.newcomers == self.len() {
             self.newcomers -= 1;
-        } else if self.certified == Certified::Upkeep && self.steps(self.leavers.len() + 1, 0) {
+        } else if self.certified == Certified::Upkeep && self.may_step(self.leavers.len() + 1) {
             let mut row = self.rows.pop().unwrap_or_default();
             row.clear();
             row.extend_from_slice(self.lunes.row(slot));
@@ -274,7 +274,7 @@ impl Window {
                 self.lunes.vacate(slot);
             }
         }
-        let steps = self.steps(self.newcomers.max(self.leavers.len()), 0);
+        let steps = self.may_step(self.newcomers.max(self.leavers.len()));
         let stepped = self.certified == Certified::Upkeep && steps && self.step::<W>(workspace);
         if !stepped {
             let upkeep = steps && self.strategy != Strategy::FromScratch;
@@ -286,11 +286,20 @@ impl Window {
         self.rows.extend(self.leavers.drain(..).map(|leaver| leaver.row));
     }
 
-    /// Whether a step with so many newcomers and broken certificates costs less than a sweep.
-    fn steps(&self, newcomers: usize, broken: usize) -> bool {
-        let (new, old) = self.lunes.lanes.costs();
+    /// Whether a step with so many newcomers may cost less than a sweep.
+    fn may_step(&self, newcomers: usize) -> bool {
+        let pass = self.lunes.lanes.costs().pass_percent * newcomers * self.len() * self.len() / 200;
+        self.is_cheaper(newcomers, pass)
+    }
+
+    /// Whether so many certificates of newcomers, and what costs as much as so many edges of a sweep, cost less than
+    /// one.
+    fn is_cheaper(&self, newcomers: usize, edges: usize) -> bool {
         match self.strategy {
-            Strategy::Cheapest => new * newcomers * self.len() + old * broken <= self.len() * self.len() / 2,
+            Strategy::Cheapest => {
+                let newcomers = self.lunes.lanes.costs().newcomer * newcomers * self.len();
+                newcomers + edges <= self.len() * self.len() / 2
+            }
             Strategy::FromScratch => false,
             Strategy::Incremental => true,
         }
@@ -302,7 +311,7 @@ impl Window {
         let newcomers: Vec<usize> = (ring.count - self.newcomers..ring.count).map(|rank| ring.slot(rank)).collect();
         workspace.broken.clear();
         self.lunes.broken::<W>(&self.leavers, &newcomers, &mut workspace.broken);
-        if !self.steps(newcomers.len(), workspace.broken.len()) {
+        if !self.is_cheaper(newcomers.len(), self.lunes.lanes.costs().broken * workspace.broken.len()) {
             return false;
         }
         for (a, b) in &workspace.broken {

@@ -87,7 +87,8 @@ impl Settings {
             entropy: wants(Number::Entropy),
             longest: wants(Number::Longest),
         };
-        Upkeep::Windows(Nested::new(self.filtration, wanted, series().map(|scale| scale.shape.reach())))
+        let lengths = series().map(|scale| scale.shape.reach());
+        Upkeep::Windows(Box::new(Nested::new(self.filtration, wanted, lengths)))
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Upkeep {
     /// There are none.
     Nothing,
     /// Value by value.
-    Windows(Nested),
+    Windows(Box<Nested>),
     /// Put together from a tree when asked for.
     Stretches(Tree),
 }

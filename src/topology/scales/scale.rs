@@ -147,20 +147,24 @@ impl Scale {
     /// Takes in what has come since, and appends its vector to `vector`. For a cloud the cost is that of so many slides
     /// of the window (of the whole window, where more came than it holds), and of its diagram.
     pub fn features(&mut self, ring: &Ring, workspace: &mut Workspace, vector: &mut Vec<f64>) {
+        if matches!(self.settings.shape, Shape::Series { .. }) {
+            return self.append(&[ring.summary(self.settings.shape.reach())], vector);
+        }
         self.follow(ring);
-        let degrees = match (&mut self.cloud, self.settings.shape) {
-            (Some(cloud), _) => {
-                let diagram = cloud.diagram(workspace);
-                let wants = |degree| self.settings.features.iter().any(|feature| feature.degree == degree);
-                let summary = |wanted: bool, diagram: &dyn Fn() -> Diagram| {
-                    if wanted { summary(&diagram()) } else { Summary::default() }
-                };
-                [summary(wants(0), &|| diagram.degree_0()), summary(wants(1), &|| diagram.degree_1())]
-            }
-            (None, shape) => [ring.summary(shape.reach()), Summary::default()],
+        let Some(cloud) = &mut self.cloud else { return };
+        let diagram = cloud.diagram(workspace);
+        let wants = |degree| self.settings.features.iter().any(|feature| feature.degree == degree);
+        let summary = |wanted: bool, diagram: &dyn Fn() -> Diagram| {
+            if wanted { summary(&diagram()) } else { Summary::default() }
         };
+        let degrees = [summary(wants(0), &|| diagram.degree_0()), summary(wants(1), &|| diagram.degree_1())];
+        self.append(&degrees, vector);
+    }
+
+    /// Appends the features of these degrees.
+    fn append(&self, degrees: &[Summary], vector: &mut Vec<f64>) {
         vector.extend(self.settings.features.iter().map(|feature| {
-            let summary = &degrees[usize::from(feature.degree.min(1))];
+            let summary = &degrees[usize::from(feature.degree).min(degrees.len() - 1)];
             match feature.number {
                 Number::Count => summary.count as f64,
                 Number::Longest => summary.longest,
