@@ -29,8 +29,8 @@ pub struct DelayEmbedding {
 const DIMENSION_MAX: usize = 1 << 20;
 
 impl DelayEmbedding {
-    /// Points of `dimension` samples that lie `delay` samples apart. Both are at least 1, and 0 is taken for 1; there are
-    /// at most 1,048,576 samples in a point, and more are taken for as many.
+    /// Points of `dimension` samples that lie `delay` samples apart. Both are at least 1, and 0 is taken for 1; there
+    /// are at most 1,048,576 samples in a point, and more are taken for as many.
     pub fn new(dimension: usize, delay: usize) -> DelayEmbedding {
         let point = vec![0.0; dimension.clamp(1, DIMENSION_MAX)];
         DelayEmbedding { delay: delay.max(1), samples: VecDeque::new(), point }

@@ -2,10 +2,10 @@
 //!
 //! Write the relations as the columns of a matrix, in order, and the loops as its rows. Textbooks reduce columns from
 //! left to right by their youngest loops. The pairs are decided by the ranks of the matrix's lower left corners, and
-//! these do not change when the matrix is turned over: so loops may be reduced as well, from the youngest to the oldest,
-//! each by its earliest relation (de Silva, Morozov, Vejdemo-Johansson: Dualities in persistent (co)homology, 2011;
-//! the reason why Ripser is fast). Relations say little that is new: of two groups of 256 points that are nearer to
-//! each other than to themselves, 165,000 speak of 65,000 loops, and 100,000 of them come to nothing after a long
+//! these do not change when the matrix is turned over: so loops may be reduced as well, from the youngest to the
+//! oldest, each by its earliest relation (de Silva, Morozov, Vejdemo-Johansson: Dualities in persistent (co)homology,
+//! 2011; the reason why Ripser is fast). Relations say little that is new: of two groups of 256 points that are nearer
+//! to each other than to themselves, 165,000 speak of 65,000 loops, and 100,000 of them come to nothing after a long
 //! reduction. No loop comes to nothing, and four of five are closed by the first relation that names them, without any
 //! reduction.
 

@@ -8,10 +8,10 @@
 //!    left since the last answer are one step.
 //! 2. **Sweep** ([`sweep`]): all certificates from scratch.
 //!
-//! The pass and a certificate that is found by looking cost about so many times ([`Lanes::costs`]) what the sweep spends
-//! on one edge. The newcomers are known beforehand and the broken ones are counted before one is repaired, so the
-//! cheaper way is taken each time and **a step never costs much more than a sweep**: at worst a sweep and the pass. The
-//! choice counts pairs and reads no clock.
+//! The pass and a certificate that is found by looking cost about so many times ([`Lanes::costs`]) what the sweep
+//! spends on one edge. The newcomers are known beforehand and the broken ones are counted before one is repaired, so
+//! the cheaper way is taken each time and **a step never costs much more than a sweep**: at worst a sweep and the
+//! pass. The choice counts pairs and reads no clock.
 //!
 //! **State.** A window is its points. Everything else is made of them, so that is what is serialised, and a window that
 //! was read back gives the same answers to the bit.

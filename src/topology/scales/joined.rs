@@ -2,13 +2,13 @@
 //!
 //! A value is pushed once, into the ring. What that costs:
 //!
-//! - **Series** are kept up by the ring as the value comes. What it changes is found once for all windows (`nested.rs`);
-//!   each further window costs a few additions, and the reading of its sums when it is asked.
+//! - **Series** are kept up by the ring as the value comes. What it changes is found once for all windows
+//!   (`nested.rs`); each further window costs a few additions, and the reading of its sums when it is asked.
 //! - **Series** asked every [`HOP_OF_STRETCHES`] values or more are stretches of one tree in the ring: a value is
 //!   pushed into it once for all of them, and only the reading is done for each.
 //! - **Clouds** follow the ring when they are asked. They share it and a workspace. The distances of a newcomer are a
-//!   small part of a slide, so nested windows do not share them. A slide costs about n^2: windows whose sizes halve cost
-//!   little more than the largest.
+//!   small part of a slide, so nested windows do not share them. A slide costs about n^2: windows whose sizes halve
+//!   cost little more than the largest.
 //!
 //! Both ways of a series have the same bits, since sums are exact. The whole is a function of the settings, of the
 //! values in the ring, and (the correlation) of the vectors it remembers; so that is what is stored.

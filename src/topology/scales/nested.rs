@@ -16,9 +16,9 @@
 //!
 //! Sums are exact, so the sum of `common` and `own` has the bits of one that was kept for the window alone.
 //!
-//! **Cost.** That of one window, and for each further one a few additions and the reading of its sums: eight windows that
-//! are asked at every value cost about three times as much as one. 8.5 bytes a value in each window, and about 20 a
-//! value of the longest one to remember what changes.
+//! **Cost.** That of one window, and for each further one a few additions and the reading of its sums: eight windows
+//! that are asked at every value cost about three times as much as one. 8.5 bytes a value in each window, and about 20
+//! a value of the longest one to remember what changes.
 
 use std::collections::VecDeque;
 
@@ -100,8 +100,8 @@ impl Nested {
         }
     }
 
-    /// Brings the summaries up to date. One kind of number after the other, so that the machine need not wait for one to
-    /// begin with the next.
+    /// Brings the summaries up to date. One kind of number after the other, so that the machine need not wait for one
+    /// to begin with the next.
     pub(super) fn summarise(&mut self) {
         if std::mem::replace(&mut self.summarised, true) {
             return;

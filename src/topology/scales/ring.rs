@@ -1,7 +1,7 @@
 //! The newest values of one series, which all scales of it read.
 //!
-//! A value is stored once, however many scales there are. Its position is how many values came before it. For the scales
-//! of a series the ring also keeps up their windows (`nested.rs`) or, where they are asked seldom, a tree
+//! A value is stored once, however many scales there are. Its position is how many values came before it. For the
+//! scales of a series the ring also keeps up their windows (`nested.rs`) or, where they are asked seldom, a tree
 //! ([`crate::topology::series::tree`]) of which each of their windows is a stretch.
 
 use std::collections::VecDeque;
