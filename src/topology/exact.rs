@@ -104,41 +104,83 @@ impl ExactSum {
     /// The sum, rounded once.
     #[inline]
     pub fn value(&self) -> f64 {
-        if self.infinite > 0 {
-            return f64::INFINITY;
-        }
-        let (magnitude, carry) = self.magnitude::<1>();
-        if carry < 0 { -self.magnitude::<-1>().0 } else { magnitude }
+        if self.infinite > 0 { f64::INFINITY } else { rounded(self.base, self.limbs.iter().copied()) }
     }
 
-    /// The sum times `SIGN`, if it is not negative, and a number below 0 if it is.
-    #[inline(always)]
-    fn magnitude<const SIGN: i128>(&self) -> (f64, i128) {
-        let (mut carry, mut before, mut rest) = (0_i128, 0_u64, 0_u64);
-        let (mut top, mut exponent) = (0_u128, 0);
-        for (index, limb) in self.limbs.iter().map(|limb| SIGN * limb).chain([0]).enumerate() {
-            let sum = limb + carry;
-            let digit = sum as u64;
-            carry = sum >> 64;
-            if digit != 0 {
-                let wide = u128::from(digit) << 64 | u128::from(before);
-                // 64 leading bits, and a last one that says whether anything follows: enough to round once.
-                let shift = digit.leading_zeros();
-                let leading = wide << shift;
-                top = leading >> 64 | u128::from((leading as u64 | rest) != 0);
-                exponent = 64 * (self.base + index) as i32 - 1074 - shift as i32;
-            }
-            rest |= before;
-            before = digit;
+    /// The sum of this and another, rounded once.
+    #[inline]
+    pub fn value_with(&self, other: &ExactSum) -> f64 {
+        // Terms that one of them counts may be taken out of the other.
+        if self.infinite.wrapping_add(other.infinite) > 0 {
+            return f64::INFINITY;
         }
-        let half = exponent / 2;
-        (top as u64 as f64 * power_of_two(half) * power_of_two(exponent - half), carry)
+        if (self.base, self.limbs.len()) == (other.base, other.limbs.len()) {
+            return rounded(self.base, self.limbs.iter().zip(&other.limbs).map(|(one, other)| one + other));
+        }
+        let (limb, end) = (ExactSum::limb, |sum: &ExactSum| sum.base + sum.limbs.len());
+        let limbs = self.base.min(other.base)..end(self).max(end(other));
+        rounded(limbs.start, limbs.map(|at| limb(self, at) + limb(other, at)))
+    }
+
+    fn limb(&self, at: usize) -> i128 {
+        self.limbs.get(at.wrapping_sub(self.base)).copied().unwrap_or(0)
     }
 
     /// Bytes that it holds beside its own struct.
     pub fn heap_bytes(&self) -> usize {
         self.limbs.capacity() * size_of::<i128>()
     }
+}
+
+/// The fixed-point number with these limbs, the first of which counts from `2^(64 base - 1074)`, rounded once.
+#[inline(always)]
+fn rounded(base: usize, limbs: impl DoubleEndedIterator<Item = i128> + Clone) -> f64 {
+    // Nearly always it has the sign of its last limb, and is read once.
+    let negative = limbs.clone().next_back().is_some_and(|limb| limb < 0);
+    match magnitude(base, limbs.clone(), negative) {
+        Some(magnitude) => {
+            if negative {
+                -magnitude
+            } else {
+                magnitude
+            }
+        }
+        None => {
+            let magnitude = magnitude(base, limbs, !negative).unwrap_or(0.0);
+            if negative { magnitude } else { -magnitude }
+        }
+    }
+}
+
+/// The same of a number that is not negative, or of one times minus one; none of others.
+#[inline(always)]
+fn magnitude(base: usize, limbs: impl Iterator<Item = i128>, negated: bool) -> Option<f64> {
+    // All ones to negate: the complement, less minus one.
+    let mask = -i128::from(negated);
+    let (mut carry, mut before, mut rest, mut count) = (0_i128, 0_u64, 0_u64, 0);
+    // The highest digit that is not 0, the one below it, whether any follow, and its place.
+    let (mut top, mut below, mut follow, mut place) = (0, 0, 0, 0);
+    let mut read = |digit: u64| {
+        if digit != 0 {
+            (top, below, follow, place) = (digit, before, rest, count);
+        }
+        (rest, before, count) = (rest | before, digit, count + 1);
+    };
+    for limb in limbs {
+        let sum = (limb ^ mask) - mask + carry;
+        read(sum as u64);
+        carry = sum >> 64;
+    }
+    read(carry as u64);
+    if carry < 0 {
+        return None;
+    }
+    // 64 leading bits, and a last one that says whether anything follows: enough to round once.
+    let shift = top.leading_zeros() % 64;
+    let leading = (u128::from(top) << 64 | u128::from(below)) << shift;
+    let mantissa = (leading >> 64) as u64 | u64::from((leading as u64 | follow) != 0);
+    let exponent = 64 * (base + place) as i32 - 1074 - shift as i32;
+    Some(mantissa as f64 * power_of_two(exponent / 2) * power_of_two(exponent - exponent / 2))
 }
 
 /// `2^k` for `k` in -1022..=1023.
@@ -203,6 +245,8 @@ mod tests {
         stay[..50].iter().for_each(|term| one.add(*term));
         go.iter().rev().for_each(|term| one.subtract(*term));
         stay[50..].iter().rev().for_each(|term| other.add(*term));
+        assert_eq!(one.value_with(&other).to_bits(), sum(&stay).to_bits());
+        assert_eq!(other.value_with(&one).to_bits(), sum(&stay).to_bits());
         one.merge(&other);
         assert_eq!(one.value().to_bits(), sum(&stay).to_bits());
         go.iter().for_each(|term| one.add(*term));

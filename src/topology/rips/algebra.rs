@@ -20,6 +20,7 @@
 
 use super::certificate::{Code, Way};
 use super::lunes::Lunes;
+use super::transposed::Matrix;
 use super::{RipsBar, RipsDiagram};
 use crate::topology::diagram::Bar;
 
@@ -39,6 +40,7 @@ pub(super) struct Scratch {
     word: Dense<1>,
     words: Dense<4>,
     many_words: Dense<16>,
+    most_words: Dense<64>,
     sparse: Sparse,
 }
 
@@ -70,12 +72,21 @@ pub(super) fn read<const W: usize>(lunes: &mut Lunes, scratch: &mut Scratch, wan
         257..=1024 => {
             close_loops::<W, Dense<16>>(lunes, scratch, |scratch| &mut scratch.many_words, &mut reading, wanted)
         }
+        1025..=4096 => {
+            close_loops::<W, Dense<64>>(lunes, scratch, |scratch| &mut scratch.most_words, &mut reading, wanted)
+        }
+        _ if wanted.is_none() && close_thousands::<W>(lunes, scratch, &mut reading) => {}
         _ => close_loops::<W, Sparse>(lunes, scratch, |scratch| &mut scratch.sparse, &mut reading, wanted),
     }
+    forget(scratch);
+    reading
+}
+
+/// Forgets what `phi` is of which pair.
+fn forget(scratch: &mut Scratch) {
     for pair in scratch.remembered.drain(..) {
         scratch.memo[pair as usize] = 0;
     }
-    reading
 }
 
 impl Reading {
@@ -187,22 +198,14 @@ fn close_loops<const W: usize, C: Chains>(
         if alive == 0 {
             continue;
         }
-        let (old, young) = ends(*key);
-        let (a, b) = (lunes.ring.slot(old), lunes.ring.slot(young));
-        let code = lunes.code(a, b);
-        let mut relate = |point: usize| {
+        each_relation::<W>(lunes, *key, |relation| {
             if alive > 0
-                && point != code.slot(0)
-                && let Some(dies) = relations.add(a, b, code.slot(0), point)
+                && let Some(dies) = relations.add(relation)
             {
                 reading.deaths[dies] = Some(*key);
                 alive -= 1;
             }
-        };
-        match code.named() {
-            0 => lunes.components::<W>(a, b, relate),
-            named => (1..named).for_each(|place| relate(code.slot(place))),
-        }
+        });
     }
     if let Some(wanted) = wanted
         && relations.basis[wanted] != NONE
@@ -211,6 +214,68 @@ fn close_loops<const W: usize, C: Chains>(
     }
     *kept(relations.scratch) = relations.chains;
     relations.scratch.many = many;
+}
+
+/// The same for thousands of loops; false, and nothing is done, where that takes too much memory.
+fn close_thousands<const W: usize>(lunes: &Lunes, scratch: &mut Scratch, reading: &mut Reading) -> bool {
+    let mut chains = std::mem::take(&mut scratch.sparse);
+    chains.clear();
+    let many = std::mem::take(&mut scratch.many);
+    let mut relations = Relations { lunes, scratch: &mut *scratch, chains, basis: Vec::new() };
+    let (mut matrix, mut keys, mut fits) = (Matrix::default(), Vec::new(), true);
+    for key in &many {
+        each_relation::<W>(lunes, *key, |relation| {
+            if fits {
+                let sum = relations.sum(relation);
+                let loops = &relations.chains.chains[sum];
+                if !loops.is_empty() {
+                    fits = matrix.push(loops);
+                    keys.push(*key);
+                }
+                relations.chains.pop();
+            }
+        });
+    }
+    let closed = if fits { matrix.closed(reading.births.len()) } else { None };
+    scratch.sparse = relations.chains;
+    scratch.many = many;
+    forget(scratch);
+    let Some(closed) = closed else { return false };
+    reading.deaths = closed.into_iter().map(|relation| relation.map(|relation| keys[relation])).collect();
+    true
+}
+
+/// That `a - one - b` and `a - other - b` are homologous.
+#[derive(Clone, Copy)]
+struct Relation {
+    a: usize,
+    b: usize,
+    one: usize,
+    other: usize,
+}
+
+impl Relation {
+    /// The edges that add up to 0.
+    fn edges(self) -> [(usize, usize); 4] {
+        [(self.a, self.one), (self.one, self.b), (self.a, self.other), (self.other, self.b)]
+    }
+}
+
+/// Gives the relations of an edge whose lune has several components: of one of them with each other.
+fn each_relation<const W: usize>(lunes: &Lunes, key: Key, mut relate: impl FnMut(Relation)) {
+    let (old, young) = ends(key);
+    let (a, b) = (lunes.ring.slot(old), lunes.ring.slot(young));
+    let code = lunes.code(a, b);
+    let one = code.slot(0);
+    let mut with = |other: usize| {
+        if other != one {
+            relate(Relation { a, b, one, other });
+        }
+    };
+    match code.named() {
+        0 => lunes.components::<W>(a, b, with),
+        named => (1..named).for_each(|place| with(code.slot(place))),
+    }
 }
 
 /// The relations found so far.
@@ -225,15 +290,21 @@ struct Relations<'a, C> {
 const NONE: u32 = u32::MAX;
 
 impl<C: Chains> Relations<'_, C> {
-    /// The loop that dies because `a - one - b` and `a - other - b` are homologous.
-    fn add(&mut self, a: usize, b: usize, one: usize, other: usize) -> Option<usize> {
-        for (x, y) in [(a, one), (one, b), (a, other), (other, b)] {
+    /// The loops that add up to 0: a new chain.
+    fn sum(&mut self, relation: Relation) -> usize {
+        for (x, y) in relation.edges() {
             self.remember(x, y);
         }
         let sum = self.chains.push();
-        for (x, y) in [(a, one), (one, b), (a, other), (other, b)] {
+        for (x, y) in relation.edges() {
             self.include(sum, x, y);
         }
+        sum
+    }
+
+    /// The loop that dies of a relation.
+    fn add(&mut self, relation: Relation) -> Option<usize> {
+        let sum = self.sum(relation);
         while let Some(youngest) = self.chains.last(sum) {
             match self.basis[youngest] {
                 NONE => {

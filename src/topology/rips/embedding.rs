@@ -25,10 +25,15 @@ pub struct DelayEmbedding {
     point: Vec<f64>,
 }
 
+/// The most samples of a point.
+const DIMENSION_MAX: usize = 1 << 20;
+
 impl DelayEmbedding {
-    /// Points of `dimension` samples that lie `delay` samples apart; both are at least 1.
+    /// Points of `dimension` samples that lie `delay` samples apart. Both are at least 1, and 0 is taken for 1; there
+    /// are at most 1,048,576 samples in a point, and more are taken for as many.
     pub fn new(dimension: usize, delay: usize) -> DelayEmbedding {
-        DelayEmbedding { delay: delay.max(1), samples: VecDeque::new(), point: vec![0.0; dimension.max(1)] }
+        let point = vec![0.0; dimension.clamp(1, DIMENSION_MAX)];
+        DelayEmbedding { delay: delay.max(1), samples: VecDeque::new(), point }
     }
 
     /// The point that ends in `sample`, once `(dimension - 1) * delay` samples have come before. O(dimension).

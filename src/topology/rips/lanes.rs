@@ -81,6 +81,16 @@ pub(super) struct Change<'a> {
     pub newcomers: &'a [&'a [Block]],
 }
 
+/// What the parts of a step cost, in edges of a sweep.
+pub(super) struct Costs {
+    /// Looking whether a certificate broke by one point that left and one that came: of an edge, in hundredths.
+    pub pass_percent: usize,
+    /// Finding the certificate of a newcomer's pair.
+    pub newcomer: usize,
+    /// Finding that of a pair whose certificate broke, which is the harder kind.
+    pub broken: usize,
+}
+
 impl Default for Lanes {
     /// The widest that the machine has.
     fn default() -> Self {
@@ -139,15 +149,14 @@ impl Lanes {
         }
     }
 
-    /// How many edges of a sweep a certificate costs that is found by looking: that of a newcomer's pair, and that of a
-    /// pair whose certificate broke, which is the harder kind. Measured, from 64 to 512 points.
-    pub(super) fn costs(self) -> (usize, usize) {
+    /// What the parts of a step cost, in edges of a sweep. Measured, from 64 to 512 points.
+    pub(super) fn costs(self) -> Costs {
         match self.0 {
-            Width::Scalar => (20, 70),
+            Width::Scalar => Costs { pass_percent: 40, newcomer: 20, broken: 70 },
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2 => (9, 24),
+            Width::Avx2 => Costs { pass_percent: 15, newcomer: 9, broken: 24 },
             #[cfg(target_arch = "x86_64")]
-            Width::Avx512 => (6, 14),
+            Width::Avx512 => Costs { pass_percent: 8, newcomer: 6, broken: 14 },
         }
     }
 
@@ -238,7 +247,8 @@ mod scalar {
         let mut broken = [0; W];
         for block in a >> 4..4 * W {
             let (bounds, codes) = (&row[block].0, &codes[block].0);
-            let hubs_of = |code: i32| [0, 1, 2].map(|place| (code >> (place * SLOT_BITS)) as usize & (64 * W - 1));
+            let hubs_of =
+                |code: i32| [0, 1, 2].map(|place| ((code >> (place * SLOT_BITS) & SLOT_MASK) as usize).min(64 * W - 1));
             let hubs = bits(|i| (0..EMPTY).contains(&codes[i]));
             let mut found = 0;
             for leaver in change.leavers {
@@ -377,21 +387,21 @@ mod avx512 {
     #[target_feature(enable = "avx512f,avx512dq,bmi1")]
     fn unseen<const W: usize>(joined: u16, newcomer: &[Block], codes: __m512i, bounds: __m512i) -> u16 {
         let newcomer = &newcomer[..4 * W];
-        let (mask, far) = (_mm512_set1_epi32((64 * W) as i32 - 1), _mm512_set1_epi32(ABSENT));
+        let (last, far) = (_mm512_set1_epi32((64 * W) as i32 - 1), _mm512_set1_epi32(ABSENT));
         let mut unseen = joined;
         let mut hubs = codes;
         for _ in 0..3 {
             if unseen == 0 {
                 break;
             }
-            let slots = _mm512_and_si512(hubs, mask);
+            let slots = _mm512_min_epi32(_mm512_and_si512(hubs, _mm512_set1_epi32(SLOT_MASK)), last);
             let distances = match W {
                 1 => look_up(&newcomer[..4], slots),
                 2 => {
                     let upper = _mm512_test_epi32_mask(slots, _mm512_set1_epi32(64));
                     _mm512_mask_mov_epi32(look_up(&newcomer[..4], slots), upper, look_up(&newcomer[4..8], slots))
                 }
-                // SAFETY: the slots are below 64 W, and the row has that many entries of 4 bytes.
+                // SAFETY: the slots are not negative and below 64 W, and the row has that many entries of 4 bytes.
                 _ => unsafe { _mm512_mask_i32gather_epi32::<4>(far, unseen, slots, newcomer.as_ptr().cast()) },
             };
             unseen &= !_mm512_cmplt_epi32_mask(distances, bounds);
@@ -523,15 +533,15 @@ mod avx2 {
     #[target_feature(enable = "avx2,bmi1")]
     fn unseen<const W: usize>(joined: u64, newcomer: &[Block], codes: __m256i, bounds: __m256i) -> u64 {
         let newcomer = &newcomer[..4 * W];
-        let mask = _mm256_set1_epi32((64 * W) as i32 - 1);
+        let last = _mm256_set1_epi32((64 * W) as i32 - 1);
         let mut unseen = joined;
         let mut hubs = codes;
         for _ in 0..3 {
             if unseen == 0 {
                 break;
             }
-            let slots = _mm256_and_si256(hubs, mask);
-            // SAFETY: the slots are below 64 W, and the row has that many entries of 4 bytes.
+            let slots = _mm256_min_epi32(_mm256_and_si256(hubs, _mm256_set1_epi32(SLOT_MASK)), last);
+            // SAFETY: the slots are not negative and below 64 W, and the row has that many entries of 4 bytes.
             let distances = unsafe { _mm256_i32gather_epi32::<4>(newcomer.as_ptr().cast(), slots) };
             unseen &= !bits(_mm256_cmpgt_epi32(bounds, distances));
             hubs = _mm256_srli_epi32::<10>(hubs);
@@ -595,9 +605,12 @@ mod tests {
         for lengths in [3, 40, 1 << 30] {
             (0..60).for_each(|_| check::<1>(lengths, &mut random));
             (0..30).for_each(|_| check::<2>(lengths, &mut random));
+            (0..8).for_each(|_| check::<3>(lengths, &mut random));
             (0..8).for_each(|_| check::<4>(lengths, &mut random));
+            (0..4).for_each(|_| check::<6>(lengths, &mut random));
             check::<8>(lengths, &mut random);
         }
+        check::<12>(100, &mut random);
         check::<16>(100, &mut random);
     }
 }

@@ -18,7 +18,7 @@
 use super::certificate::Code;
 use super::lanes::{ABSENT, Block, Change, Lanes, Leaver, Rows, Slots, at};
 
-/// Points in slots `head`, `head + 1`, … of a ring, oldest first. The number of slots is a power of two.
+/// Points in slots `head`, `head + 1`, … of a ring, oldest first. The number of slots is a multiple of 64.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ring {
     pub side: usize,
@@ -30,13 +30,14 @@ impl Ring {
     /// How many points are older than the one in `slot`.
     #[inline(always)]
     pub fn rank(&self, slot: usize) -> usize {
-        slot.wrapping_sub(self.head) & (self.side - 1)
+        if slot >= self.head { slot - self.head } else { slot + self.side - self.head }
     }
 
-    /// The slot of the point that so many are older than.
+    /// The slot of the point that so many are older than, or of the next one that comes.
     #[inline(always)]
     pub fn slot(&self, rank: usize) -> usize {
-        (self.head + rank) & (self.side - 1)
+        let slot = self.head + rank;
+        if slot >= self.side { slot - self.side } else { slot }
     }
 
     /// The slots of the points with these ranks.
@@ -77,7 +78,7 @@ pub(super) struct Lunes {
 }
 
 impl Lunes {
-    /// No points, room for `side`: a power of two, at least 64.
+    /// No points, room for `side`: a multiple of 64.
     pub fn new(side: usize, lanes: Lanes) -> Lunes {
         Lunes {
             ring: Ring { side, head: 0, count: 0 },

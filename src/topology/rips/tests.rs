@@ -95,6 +95,7 @@ fn steps_equal_sweeps_on_all_lanes() {
         check_slides(kind, Metric::Manhattan, 40, 60, i as u64);
     }
     check_slides("ring", Metric::Chebyshev, 70, 90, 9);
+    check_slides("delay", Metric::Euclidean, 150, 180, 9);
     check_slides("noise", Metric::Cosine, 30, 60, 9);
     check_slides("walk", Metric::Correlation, 20, 60, 9);
 }
@@ -105,7 +106,7 @@ fn steps_equal_sweeps_a_hundred_thousand_times() {
     let mut answers = 0;
     for seed in 0..6 {
         for kind in KINDS {
-            for (n, steps) in [(9, 800), (24, 800), (63, 800), (65, 400), (130, 300), (256, 100)] {
+            for (n, steps) in [(9, 800), (24, 800), (63, 800), (65, 400), (130, 300), (190, 400), (300, 500)] {
                 let metric = [Metric::Euclidean, Metric::Manhattan, Metric::Chebyshev][seed as usize % 3];
                 answers += check_slides(kind, metric, n, steps, 1000 + seed);
             }
@@ -117,7 +118,7 @@ fn steps_equal_sweeps_a_hundred_thousand_times() {
 
 /// The diagram of a matrix of distances; records are ranks.
 fn rips(distances: &[Vec<f32>]) -> RipsDiagram {
-    let side = distances.len().next_power_of_two().max(64);
+    let side = 64 * distances.len().div_ceil(64).max(1);
     let mut lunes = Lunes::new(side, Lanes::detect());
     for (a, row) in distances.iter().enumerate() {
         let mut blocks = vec![Block([ABSENT; 16]); side / 16];
@@ -133,9 +134,13 @@ fn rips(distances: &[Vec<f32>]) -> RipsDiagram {
             sweep::<1>(&mut lunes, &mut first, Purpose::Answer);
             algebra::read::<1>(&mut lunes, &mut second, None)
         }
-        _ => {
+        128 => {
             sweep::<2>(&mut lunes, &mut first, Purpose::Answer);
             algebra::read::<2>(&mut lunes, &mut second, None)
+        }
+        _ => {
+            sweep::<3>(&mut lunes, &mut first, Purpose::Answer);
+            algebra::read::<3>(&mut lunes, &mut second, None)
         }
     };
     reading.diagram(|rank| rank as u64)
@@ -354,7 +359,7 @@ fn the_projective_plane_has_a_loop_over_two() {
 /// Two groups whose points are nearer to all of the other group: (m - 1)^2 loops at once.
 #[test]
 fn as_many_loops_as_there_can_be() {
-    for m in [2, 10, 34] {
+    for m in [2, 10, 34, 66] {
         let distance = |a: usize, b: usize| if a == b { 0.0 } else { [1.0, 2.0][usize::from((a < m) == (b < m))] };
         let matrix: Vec<Vec<f32>> = (0..2 * m).map(|a| (0..2 * m).map(|b| distance(a, b)).collect()).collect();
         let loops = rips(&matrix).loops;

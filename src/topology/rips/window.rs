@@ -8,10 +8,10 @@
 //!    left since the last answer are one step.
 //! 2. **Sweep** ([`sweep`]): all certificates from scratch.
 //!
-//! A certificate that is found by looking costs about so many times ([`Lanes::costs`]) what the sweep spends on one
-//! edge. The newcomers are known beforehand and the broken ones are counted before one is repaired, so the cheaper way
-//! is taken each time and **a step never costs much more than a sweep**: at worst a sweep and the pass. The choice
-//! counts pairs and reads no clock.
+//! The pass and a certificate that is found by looking cost about so many times ([`Lanes::costs`]) what the sweep
+//! spends on one edge. The newcomers are known beforehand and the broken ones are counted before one is repaired, so
+//! the cheaper way is taken each time and **a step never costs much more than a sweep**: at worst a sweep and the
+//! pass. The choice counts pairs and reads no clock.
 //!
 //! **State.** A window is its points. Everything else is made of them, so that is what is serialised, and a window that
 //! was read back gives the same answers to the bit.
@@ -31,6 +31,26 @@ pub const POINTS_MAX: usize = 1024;
 
 /// The most coordinates that the points of a stored window may have.
 const DIMENSION_MAX: usize = 1 << 20;
+
+/// Does something with `W` for the words of a bitset of so many slots: one of [`WORDS`].
+macro_rules! by_side {
+    ($side:expr, $w:ident => $do:expr) => {
+        match $side / 64 {
+            1 => by_side!(@ 1, $w, $do),
+            2 => by_side!(@ 2, $w, $do),
+            3 => by_side!(@ 3, $w, $do),
+            4 => by_side!(@ 4, $w, $do),
+            6 => by_side!(@ 6, $w, $do),
+            8 => by_side!(@ 8, $w, $do),
+            12 => by_side!(@ 12, $w, $do),
+            _ => by_side!(@ 16, $w, $do),
+        }
+    };
+    (@ $words:literal, $w:ident, $do:expr) => {{
+        const $w: usize = $words;
+        $do
+    }};
+}
 
 /// Which way certificates are brought up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,7 +181,7 @@ impl Window {
         }
         if self.newcomers == self.len() {
             self.newcomers -= 1;
-        } else if self.certified == Certified::Upkeep && self.steps(self.leavers.len() + 1, 0) {
+        } else if self.certified == Certified::Upkeep && self.may_step(self.leavers.len() + 1) {
             let mut row = self.rows.pop().unwrap_or_default();
             row.clear();
             row.extend_from_slice(self.lunes.row(slot));
@@ -195,15 +215,9 @@ impl Window {
         }
         if self.len() <= self.lunes.ring.side / 4 && self.lunes.ring.side > SIDE_MIN {
             // Half of it stays free, so that a window whose size goes up and down does not move each time.
-            self.move_to((2 * self.len()).next_power_of_two().max(SIDE_MIN));
+            self.move_to(side_for(2 * self.len()));
         }
-        let reading = match self.lunes.ring.side / 64 {
-            1 => self.read::<1>(workspace),
-            2 => self.read::<2>(workspace),
-            4 => self.read::<4>(workspace),
-            8 => self.read::<8>(workspace),
-            _ => self.read::<16>(workspace),
-        };
+        let reading = by_side!(self.lunes.ring.side, W => self.read::<W>(workspace));
         reading.diagram(|rank| self.positions[self.lunes.ring.slot(rank)])
     }
 
@@ -215,20 +229,14 @@ impl Window {
         let born = |(old, young): (usize, usize)| [positions[old], positions[young]] == bar.birth;
         let mut lunes = self.laid_out(self.lunes.ring.side);
         let scratch = (&mut workspace.sweep, &mut workspace.algebra);
-        let cycles = match lunes.ring.side / 64 {
-            1 => cycle::representative::<1>(&mut lunes, scratch, born),
-            2 => cycle::representative::<2>(&mut lunes, scratch, born),
-            4 => cycle::representative::<4>(&mut lunes, scratch, born),
-            8 => cycle::representative::<8>(&mut lunes, scratch, born),
-            _ => cycle::representative::<16>(&mut lunes, scratch, born),
-        }?;
+        let cycles = by_side!(lunes.ring.side, W => cycle::representative::<W>(&mut lunes, scratch, born))?;
         Some(cycles.into_iter().map(|cycle| cycle.into_iter().map(|rank| positions[rank]).collect()).collect())
     }
 
     /// Takes in a prepared point.
     fn admit(&mut self, position: u64, point: &[f64]) {
         if self.len() == self.lunes.ring.side {
-            self.move_to(2 * self.len());
+            self.move_to(side_for(self.len() + 1));
         }
         let ring = self.lunes.ring;
         let slot = ring.slot(ring.count);
@@ -266,7 +274,7 @@ impl Window {
                 self.lunes.vacate(slot);
             }
         }
-        let steps = self.steps(self.newcomers.max(self.leavers.len()), 0);
+        let steps = self.may_step(self.newcomers.max(self.leavers.len()));
         let stepped = self.certified == Certified::Upkeep && steps && self.step::<W>(workspace);
         if !stepped {
             let upkeep = steps && self.strategy != Strategy::FromScratch;
@@ -278,11 +286,20 @@ impl Window {
         self.rows.extend(self.leavers.drain(..).map(|leaver| leaver.row));
     }
 
-    /// Whether a step with so many newcomers and broken certificates costs less than a sweep.
-    fn steps(&self, newcomers: usize, broken: usize) -> bool {
-        let (new, old) = self.lunes.lanes.costs();
+    /// Whether a step with so many newcomers may cost less than a sweep.
+    fn may_step(&self, newcomers: usize) -> bool {
+        let pass = self.lunes.lanes.costs().pass_percent * newcomers * self.len() * self.len() / 200;
+        self.is_cheaper(newcomers, pass)
+    }
+
+    /// Whether so many certificates of newcomers, and what costs as much as so many edges of a sweep, cost less than
+    /// one.
+    fn is_cheaper(&self, newcomers: usize, edges: usize) -> bool {
         match self.strategy {
-            Strategy::Cheapest => new * newcomers * self.len() + old * broken <= self.len() * self.len() / 2,
+            Strategy::Cheapest => {
+                let newcomers = self.lunes.lanes.costs().newcomer * newcomers * self.len();
+                newcomers + edges <= self.len() * self.len() / 2
+            }
             Strategy::FromScratch => false,
             Strategy::Incremental => true,
         }
@@ -294,7 +311,7 @@ impl Window {
         let newcomers: Vec<usize> = (ring.count - self.newcomers..ring.count).map(|rank| ring.slot(rank)).collect();
         workspace.broken.clear();
         self.lunes.broken::<W>(&self.leavers, &newcomers, &mut workspace.broken);
-        if !self.steps(newcomers.len(), workspace.broken.len()) {
+        if !self.is_cheaper(newcomers.len(), self.lunes.lanes.costs().broken * workspace.broken.len()) {
             return false;
         }
         for (a, b) in &workspace.broken {
@@ -346,6 +363,15 @@ impl Window {
 
 /// The fewest slots that a window has: one word of a bitset.
 const SIDE_MIN: usize = 64;
+
+/// How many words of a bitset the slots of a window may fill. No step is larger than a half, so that a window never
+/// does much more work than it has points for.
+const WORDS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+
+/// The slots of a window with room for so many points.
+fn side_for(points: usize) -> usize {
+    64 * WORDS.into_iter().find(|words| 64 * words >= points).unwrap_or(WORDS[WORDS.len() - 1])
+}
 
 /// A window as it is kept: its points, oldest first, as prepared.
 #[derive(Serialize, Deserialize)]

@@ -1,12 +1,14 @@
 //! Several scales over one ring, and how their features move together.
 //!
-//! A value is pushed once, into the ring; scales follow when their features are asked for. What that costs:
+//! A value is pushed once, into the ring. What that costs:
 //!
-//! - **Clouds** share the ring and a workspace. The distances of a newcomer are a small part of a slide, so nested
-//!   windows do not share them. A slide costs about n^2: windows whose sizes halve cost little more than the largest.
-//! - **Series** asked at every slide keep a window each. A summary for each is most of the work, and cannot be shared.
+//! - **Series** are kept up by the ring as the value comes. What it changes is found once for all windows
+//!   (`nested.rs`); each further window costs a few additions, and the reading of its sums when it is asked.
 //! - **Series** asked every [`HOP_OF_STRETCHES`] values or more are stretches of one tree in the ring: a value is
 //!   pushed into it once for all of them, and only the reading is done for each.
+//! - **Clouds** follow the ring when they are asked. They share it and a workspace. The distances of a newcomer are a
+//!   small part of a slide, so nested windows do not share them. A slide costs about n^2: windows whose sizes halve
+//!   cost little more than the largest.
 //!
 //! Both ways of a series have the same bits, since sums are exact. The whole is a function of the settings, of the
 //! values in the ring, and (the correlation) of the vectors it remembers; so that is what is stored.
@@ -14,10 +16,12 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::correlation::{Correlation, FEATURES_MAX};
-use super::ring::Ring;
-use super::scale::{REACH_MAX, Scale, ScaleSettings};
+use super::nested::{Nested, Wanted};
+use super::ring::{Ring, Upkeep};
+use super::scale::{Number, REACH_MAX, Scale, ScaleSettings, Shape};
 use crate::topology::rips::Workspace;
 use crate::topology::series::pair::Filtration;
+use crate::topology::series::tree::Tree;
 
 /// Series that are asked every so many values, or more seldom, are stretches of one tree.
 pub const HOP_OF_STRETCHES: usize = 64;
@@ -68,8 +72,23 @@ impl Settings {
         self.scales.iter().map(|scale| scale.shape.reach()).fold(self.keep, usize::max)
     }
 
-    fn stretches(&self) -> Option<Filtration> {
-        (self.hop >= HOP_OF_STRETCHES).then_some(self.filtration)
+    /// The windows of the series among the scales, empty.
+    fn upkeep(&self, keep: usize) -> Upkeep {
+        let series = || self.scales.iter().filter(|scale| matches!(scale.shape, Shape::Series { .. }));
+        if series().next().is_none() {
+            return Upkeep::Nothing;
+        }
+        if self.hop >= HOP_OF_STRETCHES {
+            return Upkeep::Stretches(Tree::new(self.filtration, 0.0, 2, keep));
+        }
+        let wants = |number| series().any(|scale| scale.features.iter().any(|feature| feature.number == number));
+        let wanted = Wanted {
+            squares: wants(Number::SquareTotal),
+            entropy: wants(Number::Entropy),
+            longest: wants(Number::Longest),
+        };
+        let lengths = series().map(|scale| scale.shape.reach());
+        Upkeep::Windows(Box::new(Nested::new(self.filtration, wanted, lengths)))
     }
 }
 
@@ -101,15 +120,15 @@ impl Scales {
             return Err(fault);
         }
         Ok(Scales {
-            ring: Ring::new(settings.reach(), settings.stretches()),
-            scales: settings.scales.iter().map(|scale| settings.scale(scale)).collect(),
+            ring: Ring::new(settings.reach(), settings.upkeep(settings.reach())),
+            scales: settings.scales.iter().cloned().map(Scale::new).collect(),
             correlation: Correlation::new(settings.features(), settings.correlate),
             settings,
         })
     }
 
     /// Adds a value to the ring. Refuses NaN (what a gap is, [`crate::topology::series::gaps`] decides): it changes
-    /// nothing and returns false. Amortised O(1).
+    /// nothing and returns false. Amortised O(1) for each series scale.
     pub fn push(&mut self, value: f64) -> bool {
         self.ring.push(value)
     }
@@ -118,9 +137,8 @@ impl Scales {
     /// 1e140.
     pub fn observe(&mut self, workspace: &mut Workspace) -> Vec<f64> {
         let mut vector = Vec::with_capacity(self.settings.features());
-        for scale in &mut self.scales {
-            scale.features(&self.ring, workspace, &mut vector);
-        }
+        let (ring, scales) = self.parts();
+        scales.iter_mut().for_each(|scale| scale.features(ring, workspace, &mut vector));
         self.remember(&vector);
         vector
     }
@@ -128,6 +146,7 @@ impl Scales {
     /// The ring, and the scales that follow it: to be worked on in parallel, each thread with a workspace of its own.
     /// The vectors are put side by side in the order of the scales and given to [`Scales::remember`].
     pub fn parts(&mut self) -> (&Ring, &mut [Scale]) {
+        self.ring.summarise();
         (&self.ring, &mut self.scales)
     }
 
@@ -153,7 +172,7 @@ impl Scales {
     }
 
     /// Puts another scale in the place of one, as the series suggests ([`Ring::suited`]). It answers for the values
-    /// that are in the ring already; the correlation begins anew. Or says why not, and changes nothing.
+    /// that are in the ring already; the correlation begins anew. Or says why not, and changes nothing. O(n).
     pub fn replace(&mut self, index: usize, scale: ScaleSettings) -> Result<(), String> {
         let mut settings = self.settings.clone();
         let Some(place) = settings.scales.get_mut(index) else {
@@ -167,8 +186,9 @@ impl Scales {
         if reach > kept {
             return Err(format!("the scale reaches {reach} values back, but the ring keeps {kept}; set keep to more"));
         }
-        self.scales[index] = settings.scale(&settings.scales[index]);
+        self.scales[index] = Scale::new(settings.scales[index].clone());
         self.correlation = Correlation::new(settings.features(), settings.correlate);
+        self.ring.keep_up(settings.upkeep(kept));
         // What was kept is kept, also where no scale reaches that far any more.
         settings.keep = kept;
         self.settings = settings;
@@ -177,20 +197,12 @@ impl Scales {
 
     /// Says anew how often features are asked for. O(n).
     pub fn set_hop(&mut self, hop: usize) {
-        let before = self.settings.stretches();
+        let seldom = |hop| hop >= HOP_OF_STRETCHES;
+        let changes = seldom(self.settings.hop) != seldom(hop);
         self.settings.hop = hop;
-        let stretches = self.settings.stretches();
-        if before != stretches {
-            let ring = std::mem::replace(&mut self.ring, Ring::new(0, None));
-            self.ring = ring.with_stretches(stretches);
-            self.scales = self.settings.scales.iter().map(|scale| self.settings.scale(scale)).collect();
+        if changes {
+            self.ring.keep_up(self.settings.upkeep(self.ring.keep()));
         }
-    }
-}
-
-impl Settings {
-    fn scale(&self, scale: &ScaleSettings) -> Scale {
-        Scale::new(scale.clone(), self.filtration, self.stretches().is_some())
     }
 }
 
@@ -224,7 +236,7 @@ impl<'de> Deserialize<'de> for Scales {
         if !correlation.fits(scales.settings.features(), scales.settings.correlate) {
             return Err(de::Error::custom("the correlation is not that of the features of the scales"));
         }
-        scales.ring = Ring::filled(keep, scales.settings.stretches(), head, values);
+        scales.ring = Ring::filled(keep, scales.settings.upkeep(keep), head, values);
         scales.correlation = correlation;
         Ok(scales)
     }

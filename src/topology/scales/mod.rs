@@ -3,6 +3,7 @@
 //! | file | answers | cost |
 //! | --- | --- | --- |
 //! | [`Scales`] | the features of all scales over one ring of values | those of the scales |
+//! | `nested` | the windows of one series: what a record changes is found once for all | that of one, and a third of it for each other |
 //! | [`correlation`] | covariance and correlation of feature vectors over a sliding window, without drift | O(f^2) a slide |
 //! | [`delay`] | the delay of an embedding: first minimum of mutual information | O(n) a lag |
 //! | [`period`] | the window's length: the dominant period by autocorrelation | O(n) a lag |
@@ -17,6 +18,7 @@
 pub mod correlation;
 pub mod delay;
 mod joined;
+mod nested;
 pub mod period;
 mod ring;
 mod scale;

@@ -1,7 +1,8 @@
 //! One scale: a window over the ring, and the numbers of its diagram.
 //!
-//! A scale follows the ring when it is asked to, by all the values that came since. It has nothing in common with the
-//! other scales but the ring, which it only reads; so scales may be worked on by several threads at once.
+//! The windows of series are kept up by the ring, for all of them at once; their scales only read them. The scale of a
+//! cloud follows the ring when it is asked to, by all the values that came since. Scales have nothing in common but the
+//! ring, which they only read; so they may be worked on by several threads at once.
 //!
 //! **A function of the ring.** Whatever a scale answers is decided by the values in the ring: the window of a series
 //! scale holds its newest `window` values, that of a cloud scale the points that end in one of its newest `window`
@@ -13,9 +14,7 @@ use super::ring::{Ring, Suited};
 use crate::topology::diagram::Diagram;
 use crate::topology::features::{Infinite, Intervals};
 use crate::topology::rips::{self, Metric, POINTS_MAX, Workspace};
-use crate::topology::series::pair::Filtration;
-use crate::topology::series::statistics::{Statistics, Summary};
-use crate::topology::series::window::Window;
+use crate::topology::series::statistics::Summary;
 
 /// The most values that a scale may reach back.
 pub const REACH_MAX: usize = 1 << 24;
@@ -128,28 +127,16 @@ impl ScaleSettings {
 #[derive(Clone, Debug)]
 pub struct Scale {
     settings: ScaleSettings,
-    filtration: Filtration,
-    follower: Follower,
-    /// Position of the first value that it has not taken in.
+    /// That of a cloud; none for a series.
+    cloud: Option<Box<rips::Window>>,
+    /// Position of the first value that the cloud has not taken in.
     seen: u64,
 }
 
-/// How the window is kept up.
-#[derive(Clone, Debug)]
-enum Follower {
-    /// Slid value by value.
-    Slides(Box<(Window, Statistics)>),
-    /// Not kept: put together from the ring's tree when asked for.
-    Stretch,
-    /// Slid value by value.
-    Cloud(Box<rips::Window>),
-}
-
 impl Scale {
-    /// A scale that has seen nothing yet. A series scale of `stretches` asks the ring's tree.
-    pub(super) fn new(settings: ScaleSettings, filtration: Filtration, stretches: bool) -> Scale {
-        let follower = Follower::new(settings.shape, filtration, stretches);
-        Scale { settings, filtration, follower, seen: 0 }
+    /// A scale that has seen nothing yet.
+    pub(super) fn new(settings: ScaleSettings) -> Scale {
+        Scale { cloud: cloud(settings.shape), settings, seen: 0 }
     }
 
     /// What it is.
@@ -157,24 +144,27 @@ impl Scale {
         &self.settings
     }
 
-    /// Takes in what has come since, and appends its vector to `vector`. The cost is that of so many slides of the
-    /// window (of the whole window, where more came than it holds), and of the diagram of a cloud.
+    /// Takes in what has come since, and appends its vector to `vector`. For a cloud the cost is that of so many slides
+    /// of the window (of the whole window, where more came than it holds), and of its diagram.
     pub fn features(&mut self, ring: &Ring, workspace: &mut Workspace, vector: &mut Vec<f64>) {
+        if matches!(self.settings.shape, Shape::Series { .. }) {
+            return self.append(&[ring.summary(self.settings.shape.reach())], vector);
+        }
         self.follow(ring);
-        let degrees = match &mut self.follower {
-            Follower::Slides(slides) => [slides.1.summary(|| slides.0.longest()), Summary::default()],
-            Follower::Stretch => [stretch(ring, self.settings.shape.reach()), Summary::default()],
-            Follower::Cloud(cloud) => {
-                let diagram = cloud.diagram(workspace);
-                let wants = |degree| self.settings.features.iter().any(|feature| feature.degree == degree);
-                let summary = |wanted: bool, diagram: &dyn Fn() -> Diagram| {
-                    if wanted { summary(&diagram()) } else { Summary::default() }
-                };
-                [summary(wants(0), &|| diagram.degree_0()), summary(wants(1), &|| diagram.degree_1())]
-            }
+        let Some(cloud) = &mut self.cloud else { return };
+        let diagram = cloud.diagram(workspace);
+        let wants = |degree| self.settings.features.iter().any(|feature| feature.degree == degree);
+        let summary = |wanted: bool, diagram: &dyn Fn() -> Diagram| {
+            if wanted { summary(&diagram()) } else { Summary::default() }
         };
+        let degrees = [summary(wants(0), &|| diagram.degree_0()), summary(wants(1), &|| diagram.degree_1())];
+        self.append(&degrees, vector);
+    }
+
+    /// Appends the features of these degrees.
+    fn append(&self, degrees: &[Summary], vector: &mut Vec<f64>) {
         vector.extend(self.settings.features.iter().map(|feature| {
-            let summary = &degrees[usize::from(feature.degree.min(1))];
+            let summary = &degrees[usize::from(feature.degree).min(degrees.len() - 1)];
             match feature.number {
                 Number::Count => summary.count as f64,
                 Number::Longest => summary.longest,
@@ -185,74 +175,38 @@ impl Scale {
         }));
     }
 
-    /// Bytes of a series window on the heap; those of a cloud are in the table of [`crate::topology::rips`].
-    pub fn heap_bytes(&self) -> usize {
-        if let Follower::Slides(slides) = &self.follower { slides.0.heap_bytes() + slides.1.heap_bytes() } else { 0 }
-    }
-
     fn follow(&mut self, ring: &Ring) {
-        let (Shape::Series { window } | Shape::Cloud { window, .. }) = self.settings.shape;
+        let Shape::Cloud { window, delay, dimension } = self.settings.shape else { return };
         let first = ring.tail().saturating_sub(window as u64).max(ring.head());
         if self.seen < first {
             // Nothing that it holds is in the window any more.
-            self.follower = Follower::new(self.settings.shape, self.filtration, self.follower.is_stretch());
+            self.cloud = cloud(self.settings.shape);
             self.seen = first;
         }
-        match (&mut self.follower, self.settings.shape) {
-            (Follower::Slides(slides), _) => {
-                let (kept, statistics) = &mut **slides;
-                for value in (self.seen..ring.tail()).filter_map(|position| ring.value(position)) {
-                    if kept.len() == window {
-                        kept.evict(statistics);
-                    }
-                    kept.push(value, statistics);
-                }
+        let Some(cloud) = &mut self.cloud else { return };
+        for last in self.seen..ring.tail() {
+            while cloud.positions().next().is_some_and(|position| position + window as u64 <= last) {
+                cloud.evict();
             }
-            (Follower::Cloud(cloud), Shape::Cloud { delay, dimension, .. }) => {
-                for last in self.seen..ring.tail() {
-                    while cloud.positions().next().is_some_and(|position| position + window as u64 <= last) {
-                        cloud.evict();
-                    }
-                    if let Some(point) = point(ring, last, delay, dimension) {
-                        // A point that is none has no place in the cloud, and leaves one free.
-                        _ = cloud.push(last, &point);
-                    }
-                }
+            if let Some(point) = point(ring, last, delay, dimension) {
+                // A point that is none has no place in the cloud, and leaves one free.
+                _ = cloud.push(last, &point);
             }
-            _ => {}
         }
         self.seen = ring.tail();
     }
 }
 
-impl Follower {
-    fn new(shape: Shape, filtration: Filtration, stretches: bool) -> Follower {
-        match shape {
-            Shape::Series { .. } if stretches => Follower::Stretch,
-            Shape::Series { window } => {
-                let window = Window::with_capacity(filtration, 0.0, window);
-                Follower::Slides(Box::new((window, Statistics::new(2, None))))
-            }
-            Shape::Cloud { dimension, .. } => {
-                Follower::Cloud(Box::new(rips::Window::new(Metric::Euclidean, dimension)))
-            }
-        }
-    }
-
-    fn is_stretch(&self) -> bool {
-        matches!(self, Follower::Stretch)
-    }
+/// The empty window of a cloud; none for a series.
+fn cloud(shape: Shape) -> Option<Box<rips::Window>> {
+    let Shape::Cloud { dimension, .. } = shape else { return None };
+    Some(Box::new(rips::Window::new(Metric::Euclidean, dimension)))
 }
 
 /// The point whose last coordinate is the value at `last`, if all of it is in the ring.
 fn point(ring: &Ring, last: u64, delay: usize, dimension: usize) -> Option<Vec<f64>> {
     let first = last.checked_sub(((dimension - 1) * delay) as u64)?;
     (0..dimension).map(|coordinate| ring.value(first + (coordinate * delay) as u64)).collect()
-}
-
-fn stretch(ring: &Ring, window: usize) -> Summary {
-    let Some(tree) = ring.tree() else { return Summary::default() };
-    tree.summary(tree.tail().saturating_sub(window as u64), tree.tail())
 }
 
 fn summary(diagram: &Diagram) -> Summary {

@@ -82,6 +82,7 @@ def rips_cases():
     # Each distance is at most twice each other, so the triangle inequality holds: any such matrix is a metric.
     yield "equidistant", {"distances": matrix(12, lambda: 1)}
     yield "projective-plane", {"distances": projective_plane()}
+    yield "projective-plane-13", {"distances": [[int(x) for x in row] for row in PROJECTIVE_PLANE_13.split()]}
     yield "random-16", {"distances": matrix(16, lambda: 1 + random.unit())}
     yield "random-24", {"distances": matrix(24, lambda: 1 + random.unit())}
     yield "random-40", {"distances": matrix(40, lambda: 1 + random.unit())}
@@ -106,6 +107,14 @@ def projective_plane():
     assert [sum(len(f) == k for f in faces) for k in (1, 2, 3)] == [6, 15, 10]
     near = lambda a, b: set(a) < set(b) or set(b) < set(a)
     return [[0 if a == b else 1 if near(a, b) else 2 for b in faces] for a in faces]
+
+
+# The projective plane on 13 points among the examples of Ripser (github.com/Ripser/ripser, `projective_plane.csv`; in the
+# commit 7de7886bf1c91fb29abcfe9d3027122c6609dcd9 with near and far exchanged, which has another shape).
+PROJECTIVE_PLANE_13 = """
+0111111112222 1022212121222 1202221211222 1220212212221 1222021122221 1121202221121 1212120221121
+1122122021211 1211222201211 2112211110112 2222211221021 2222222111201 2221111112110
+"""
 
 
 def delay(random, n, lag, dimension):
