@@ -8,10 +8,12 @@
 //! An operator never sees timely, threads, epochs or checkpoints. Most operators are easier written as a
 //! [`keyed::KeyedOperator`], whose state the engine owns whole.
 
+mod inspect;
 pub mod keyed;
 mod outputs;
 mod settings;
 
+pub use inspect::{Shown, StateRow, flattened, shown, shown_time};
 pub use outputs::{Derived, Outputs, Ports, StepNames};
 pub use settings::{Emit, Nan, Span, too_old_at};
 
@@ -234,6 +236,15 @@ pub trait Instance {
     /// How many keys it has state for.
     fn keys(&self) -> usize {
         0
+    }
+
+    /// Shows what it remembers to people who look into a checkpoint: a row for every key, or for every open window of
+    /// one, in no order that means anything. What it gives out afterwards is what it would have given anyway.
+    fn inspect(&mut self, _see: &mut dyn FnMut(StateRow<'_>)) {}
+
+    /// The columns that [`Instance::inspect`] shows, as far as they are known while nothing is remembered.
+    fn remembers(&self) -> Vec<Field> {
+        Vec::new()
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`part`] | the state of key groups as a file that any Arrow tool reads |
 //! | [`store`] | writing, listing, verifying and clearing away checkpoints |
 //! | [`storage`] | where files are put: whole and durable, or not at all |
+//! | [`objects`] | the same in an object store |
 //! | [`disk`] | the calls of a file system that this rests on |
 //!
 //! Three rules, each with its test against a simulated disk that tears writes, loses what was not synced and fails:
@@ -22,6 +23,7 @@
 
 pub mod disk;
 pub mod manifest;
+pub mod objects;
 pub mod part;
 pub mod storage;
 pub mod store;

@@ -25,13 +25,16 @@ pub struct Group {
     pub state: Vec<u8>,
 }
 
+/// The columns of such a file.
+pub const COLUMNS: [&str; 3] = ["key_group", "next_sequence", "state"];
+
 /// These groups as a file.
 pub fn encode(step: &str, state_version: u32, groups: &[Group]) -> Vec<u8> {
     let metadata = [("eagre.step", step.to_owned()), ("eagre.state_version", state_version.to_string())];
     let fields = vec![
-        Field::new("key_group", DataType::UInt16, false),
-        Field::new("next_sequence", DataType::Int64, false),
-        Field::new("state", DataType::Binary, false),
+        Field::new(COLUMNS[0], DataType::UInt16, false),
+        Field::new(COLUMNS[1], DataType::Int64, false),
+        Field::new(COLUMNS[2], DataType::Binary, false),
     ];
     let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let schema = Arc::new(Schema::new(fields).with_metadata(metadata));

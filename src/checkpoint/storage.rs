@@ -5,6 +5,7 @@
 //! syncing the folder.
 
 use super::disk::{Disk, RealDisk};
+use super::objects::{self, Objects};
 use crate::fault::Failure;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,31 @@ pub trait Storage: Send + Sync {
     fn place(&self) -> String;
 }
 
-/// The storage that a setting names: a folder.
+/// The storage that a setting names: a folder, which is made if need be, or a URL like `s3://bucket/prefix`.
 pub fn open(dir: &Path) -> Result<Arc<dyn Storage>, Failure> {
-    Ok(Arc::new(Local::open(dir)?))
+    Ok(match scheme(dir) {
+        None => Arc::new(Local::open(dir)?),
+        Some(("file", path)) => Arc::new(Local::open(Path::new(path))?),
+        Some((scheme, _)) => Arc::new(Objects::open(scheme, &dir.to_string_lossy())?),
+    })
+}
+
+/// Whether [`open`] would understand a setting; looks at nothing but its text.
+pub fn check(dir: &Path) -> Result<(), Failure> {
+    match scheme(dir) {
+        None | Some(("file", _)) => Ok(()),
+        Some((scheme, _)) => objects::is_built(scheme),
+    }
+}
+
+/// Whether a setting names something else than a folder of this machine.
+pub fn is_url(dir: &Path) -> bool {
+    scheme(dir).is_some()
+}
+
+fn scheme(dir: &Path) -> Option<(&str, &str)> {
+    let (scheme, rest) = dir.to_str()?.split_once("://")?;
+    scheme.chars().all(|c| c.is_ascii_alphanumeric()).then_some((scheme, rest))
 }
 
 /// What the name of a file ends with until it is whole. Nobody reads such files; they are cleared away as rubbish.

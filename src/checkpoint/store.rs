@@ -9,10 +9,12 @@
 //! A file is named after the attempt for which it was written, and later checkpoints name it again while its state
 //! still holds. The number of an attempt is used once, so a name never comes twice, whatever failed in between.
 
-use super::manifest::{FileRef, Manifest};
+use super::manifest::{FileRef, Manifest, Step};
+use super::part::{self, Group};
 use super::storage::Storage;
 use crate::fault::Failure;
-use std::collections::BTreeSet;
+use crate::key::KeyGroup;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -121,6 +123,16 @@ impl Store {
         file.fault(&bytes).map_or(Ok(bytes), |fault| Err(Failure::new(fault)))
     }
 
+    /// The key groups of a step, as its files have them one after the other.
+    pub fn groups(&self, step: &Step) -> Result<BTreeMap<KeyGroup, Group>, Failure> {
+        let mut groups = BTreeMap::new();
+        for file in &step.parts {
+            let bytes = self.read(file)?;
+            part::decode(&bytes, &mut groups).map_err(|failure| failure.doing(&file.name))?;
+        }
+        Ok(groups)
+    }
+
     /// The newest checkpoint of which every file is whole, and why newer ones were passed over.
     pub fn newest(&self) -> Result<(Option<Manifest>, Vec<Failure>), Failure> {
         let mut passed_over = Vec::new();
@@ -200,7 +212,6 @@ mod tests {
     use crate::checkpoint::simulated::SimulatedDisk;
     use crate::checkpoint::storage::Local;
     use crate::stats::random::Random;
-    use std::collections::BTreeMap;
     use std::path::Path;
 
     fn open(disk: &SimulatedDisk) -> Store {

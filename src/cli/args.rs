@@ -18,6 +18,7 @@ pub struct Arguments {
 }
 
 /// What the program can do.
+#[allow(clippy::large_enum_variant, reason = "there is one, made once")]
 #[derive(Subcommand)]
 pub enum Command {
     /// Run a job.
@@ -40,6 +41,14 @@ pub enum Command {
         #[arg(long)]
         fields: bool,
     },
+    /// List, verify, look at, clear away and copy the checkpoints of a job.
+    Checkpoint {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: CheckpointCommand,
+    },
+    /// Look at what the steps of a job remember, as a checkpoint has it.
+    State(StateArguments),
     /// See what it does in ten seconds: sensors with hidden faults, and which of them were found.
     Demo(DemoArguments),
     /// Print the JSON Schema of job files, for editors.
@@ -108,6 +117,179 @@ fn from(text: &str) -> Result<From, String> {
             number.parse().map(From::Id).map_err(|_| "expected `latest`, `none` or the number of a checkpoint".into())
         }
     }
+}
+
+/// What can be done with checkpoints.
+#[derive(Subcommand)]
+pub enum CheckpointCommand {
+    /// List them, newest first. Says which files are missing; `verify` reads them.
+    List {
+        /// Which.
+        #[command(flatten)]
+        place: Place,
+        /// For people or for programs.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Read every file of a checkpoint, or of all, and say what is damaged (exit code 1).
+    Verify {
+        /// Which.
+        #[command(flatten)]
+        place: Place,
+        /// A checkpoint's number, `latest`, or `all` (the default).
+        id: Option<String>,
+        /// For people or for programs.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Show how far the sources were read, what the steps keep and what the sinks hold back.
+    Show {
+        /// Which.
+        #[command(flatten)]
+        place: Place,
+        /// A checkpoint's number, or `latest` (the default).
+        id: Option<String>,
+        /// For people or for programs.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Clear away all but the newest, and files that none of those names.
+    Prune {
+        /// Which.
+        #[command(flatten)]
+        place: Place,
+        /// How many to keep.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        keep: u32,
+        /// For people or for programs.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Copy a checkpoint to a folder of its own, with all its files. The copy is a checkpoint too.
+    Export {
+        /// Which.
+        #[command(flatten)]
+        place: Place,
+        /// A checkpoint's number, or `latest` (the default).
+        id: Option<String>,
+        /// The folder, which must be new or empty.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+}
+
+/// Where checkpoints are.
+#[derive(Args)]
+pub struct Place {
+    /// The job file (TOML); its `[checkpoint]` says where they are. To be left out with --dir.
+    #[arg(required_unless_present = "dir")]
+    pub job: Option<PathBuf>,
+    /// The folder or the URL (s3://bucket/prefix) that they are in.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Override a setting of the job: --set checkpoint.dir=/mnt/checkpoints.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What to look at.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct StateArguments {
+    /// Look at more than one checkpoint or step.
+    #[command(subcommand)]
+    pub what: Option<StateCommand>,
+    /// Which job.
+    #[command(flatten)]
+    pub job: Option<StateJob>,
+    /// The step to look at; without --key, its first rows.
+    #[arg(long, conflicts_with = "sql")]
+    pub step: Option<String>,
+    /// The key, as it is written in results: pump-17; the values of a key of several fields with `/` between them.
+    #[arg(long, requires = "step")]
+    pub key: Option<String>,
+    /// A query; every step that keeps something is a table of its name.
+    #[arg(long, value_name = "QUERY")]
+    pub sql: Option<String>,
+    /// The checkpoint to look into: its number, or `latest`.
+    #[arg(long, value_name = "ID", default_value = "latest")]
+    pub checkpoint: String,
+    /// For people or for programs (an object a line).
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// What can be asked of the state of several checkpoints or steps.
+#[derive(Subcommand)]
+pub enum StateCommand {
+    /// Which keys came, went and changed from one checkpoint to another.
+    Diff {
+        /// Which job.
+        #[command(flatten)]
+        job: StateJob,
+        /// The one checkpoint: its number, or `latest`.
+        a: String,
+        /// The other.
+        b: String,
+        /// Only this step.
+        #[arg(long)]
+        step: Option<String>,
+        /// How many keys of a step are told in full.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// For people or for programs (an object a line, all keys).
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Which steps and keys keep most.
+    Top {
+        /// Which job.
+        #[command(flatten)]
+        job: StateJob,
+        /// What to go by.
+        #[arg(long, value_enum, default_value = "bytes")]
+        by: Measure,
+        /// How many keys are told.
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+        /// The checkpoint to look into: its number, or `latest`.
+        #[arg(long, value_name = "ID", default_value = "latest")]
+        checkpoint: String,
+        /// For people or for programs.
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+/// A job, and where its checkpoints are.
+#[derive(Args)]
+pub struct StateJob {
+    /// The job file (TOML).
+    pub job: PathBuf,
+    /// The folder or the URL with its checkpoints, where it is not the one that the job names.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Override a setting of the job, as it was overridden when it ran.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What steps and keys are compared by.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Measure {
+    /// How much they keep.
+    Bytes,
+    /// How many keys there are.
+    Keys,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// How to show off.

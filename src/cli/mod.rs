@@ -1,6 +1,7 @@
 //! The command line: what a person types, and what they read.
 //!
-//! Exit codes: 0, all is well; 1, the job ran and failed; 2, the job or the arguments are wrong.
+//! Exit codes: 0, all is well; 1, the job ran and failed, or what was asked for is damaged or not there; 2, the job or
+//! the arguments are wrong.
 
 /// Says a line on standard error. That nobody can hear it is no reason to end.
 macro_rules! say {
@@ -12,12 +13,14 @@ macro_rules! say {
 }
 
 mod args;
+mod checkpoint;
 mod demo;
 mod doctor;
 mod json;
 mod live;
 mod run;
 mod show;
+mod state;
 
 use crate::engine;
 use crate::job::{self, Overrides};
@@ -40,6 +43,8 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Run(run) => run::run(&run, &registry),
         Command::Check { job } => check(&job, &registry),
         Command::Graph { job, format, fields } => graph(&job, format, fields, &registry),
+        Command::Checkpoint { what } => checkpoint::checkpoint(&what, &registry),
+        Command::State(state) => state::state(&state, &registry),
         Command::Demo(demo) => demo::demo(&demo, registry),
         Command::Schema => print(&format!("{:#}\n", job::json_schema(&registry))),
         Command::Manual { file, check } => manual(file.as_deref(), check, &registry),

@@ -53,6 +53,52 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// A number of bytes: `812 B`, `34.5 kB`, `1.20 GB`.
+pub fn bytes(number: u64) -> String {
+    let (scaled, unit) = match number as f64 {
+        n if n < 1e3 => return format!("{number} B"),
+        n if n < 1e6 => (n / 1e3, "kB"),
+        n if n < 1e9 => (n / 1e6, "MB"),
+        n => (n / 1e9, "GB"),
+    };
+    let decimals = if scaled < 9.995 { 2 } else { usize::from(scaled < 99.95) };
+    format!("{scaled:.decimals$} {unit}")
+}
+
+/// How long ago something was, in one unit: `12 s ago`, `3 h ago`, `5 days ago`.
+pub fn ago(duration: Duration) -> String {
+    match duration.as_secs() {
+        s @ 0..120 => format!("{s} s ago"),
+        s @ 120..7_200 => format!("{} min ago", s / 60),
+        s @ 7_200..172_800 => format!("{} h ago", s / 3_600),
+        s => format!("{} days ago", s / 86_400),
+    }
+}
+
+/// Rows under their headings, every column as wide as it must be. A column whose heading begins with a blank is set to
+/// the right.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| &row[column]).map(|cell| cell.chars().count());
+        cells.chain([headings[column].trim_start().chars().count()]).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&headings).chain(rows) {
+        let mut line = String::new();
+        for ((cell, width), heading) in row.iter().zip(&widths).zip(&headings) {
+            match heading.strip_prefix(' ') {
+                Some(_) => line.push_str(&format!("  {:>width$}", cell.trim_start())),
+                None => line.push_str(&format!("  {cell:<width$}")),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// A watermark: `2026-01-01 12:00:03`, or in words where there is none.
 pub fn watermark(watermark: EventTime) -> String {
     match watermark {
@@ -85,6 +131,22 @@ mod tests {
         }
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((count(1, "step"), count(2, "step")), ("1 step".into(), "2 steps".into()));
+    }
+
+    #[test]
+    fn sizes_and_ages_are_short() {
+        for (number, text) in [(812, "812 B"), (34_560, "34.6 kB"), (1_200_000_000, "1.20 GB"), (999_960, "1000 kB")] {
+            assert_eq!(bytes(number), text);
+        }
+        for (seconds, text) in [(12, "12 s ago"), (200, "3 min ago"), (9_000, "2 h ago"), (500_000, "5 days ago")] {
+            assert_eq!(ago(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let rows = [vec!["a".into(), "7".into(), "x".into()], vec!["long".into(), "1234".into(), String::new()]];
+        assert_eq!(table(&["name", " n", "more"], &rows), "  name     n  more\n  a        7  x\n  long  1234\n");
     }
 
     #[test]

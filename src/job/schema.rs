@@ -145,7 +145,7 @@ pub(super) fn job_properties() -> Value {
             "properties": {
                 "every": { "type": "string", "pattern": INTERVAL, "examples": ["10s", "100ms"], "default": "10s", "description": "The time between two checkpoints; what is delivered exactly once is seen as often." },
                 "keep": { "type": "integer", "minimum": 1, "default": 3, "description": "How many checkpoints are kept." },
-                "dir": { "type": "string", "description": "The folder that they lie in; without it {data_dir}/{name}/checkpoints." },
+                "dir": { "type": "string", "description": "The folder that they lie in, or s3://bucket/prefix (gs://, az://) with a program built for it; without it {data_dir}/{name}/checkpoints." },
             },
             "additionalProperties": false,
         },

@@ -8,7 +8,8 @@ use super::overrides::{Overrides, engine_keys};
 use super::plan::{CheckpointSettings, EngineSettings, TimePolicy};
 use super::schema::Properties;
 use super::tree::{Node, Tree, segments};
-use crate::fault::{Fault, nearest};
+use crate::checkpoint::storage;
+use crate::fault::{Failure, Fault, nearest};
 use crate::registry::{AnyOperator, AnySink, AnySource, Part, Registry};
 use crate::sink::Delivery;
 use crate::time::Interval;
@@ -157,7 +158,11 @@ fn checkpoint(root: &mut Node, folder: &Path, faults: &mut Vec<Located>) -> Opti
         faults.push(fault.help("write for example every = \"10s\"; \"10ms\" is the least"));
     }
     let keep = at_least_one(&mut node, "keep", faults).map_or(3, |n| n as usize);
-    let dir = text_of(&mut node, "dir", faults).map_or_else(|| folder.join("checkpoints"), |(text, _)| text.into());
+    let dir = text_of(&mut node, "dir", faults).map(|(text, place)| (PathBuf::from(text), place));
+    if let Some((Err(Failure { message, help }), place)) = dir.as_ref().map(|(dir, at)| (storage::check(dir), at)) {
+        faults.push(Located::new(place, Fault { path: Vec::new(), message, help }));
+    }
+    let dir = dir.map_or_else(|| folder.join("checkpoints"), |(dir, _)| dir);
     Some(CheckpointSettings { every, keep, dir })
 }
 

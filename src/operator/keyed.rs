@@ -4,6 +4,7 @@
 //! a key come in canonical order, once the watermark has passed them; timers fire between them at their times.
 
 use super::{Arrival, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject};
+use super::{Shown, StateRow, flattened, shown_time};
 use crate::batch::{Batch, Picked};
 use crate::fault::Failure;
 use crate::key::{self, KEY_GROUPS, KeyGroup, group_of};
@@ -45,6 +46,12 @@ pub trait KeyedOperator: DeserializeOwned + JsonSchema + Clone + Send + Sync + '
 
     /// Hears that event time has reached `at`, which [`Cx::wake_at`] asked for.
     fn on_timer(&self, _cx: &mut Cx<'_, Self::State>, _at: EventTime) {}
+
+    /// The state of a key as a person looks into it (`eagre state`): always the same columns, also for the state of a
+    /// new key. To be overridden where the fields of the state are not what a person would ask for.
+    fn inspect(&self, state: &Self::State) -> Vec<Shown> {
+        flattened(state)
+    }
 }
 
 /// What rows a keyed operator gives out.
@@ -397,6 +404,17 @@ impl<K: KeyedOperator> Keyed<K> {
         self.slots[slot].as_ref().is_some_and(|slot| Arc::ptr_eq(&slot.key, timer))
     }
 
+    /// The timers of each key, in order of time.
+    fn timers_by_key(&self) -> BTreeMap<&[u8], Vec<EventTime>> {
+        let mut timers: BTreeMap<&[u8], Vec<EventTime>> = BTreeMap::new();
+        for (at, key) in &self.timers {
+            if self.find(xxh3_64(key), key).is_some_and(|slot| self.is_its_own(slot, key)) {
+                timers.entry(key).or_default().push(*at);
+            }
+        }
+        timers
+    }
+
     /// Fires the timers up to and at `until`, in order of time and key.
     fn fire(&mut self, until: EventTime) {
         while self.timers.first().is_some_and(|(at, _)| *at <= until) {
@@ -425,12 +443,7 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
     }
 
     fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        let mut timers: BTreeMap<&[u8], Vec<EventTime>> = BTreeMap::new();
-        for (at, key) in &self.timers {
-            if self.find(xxh3_64(key), key).is_some_and(|slot| self.is_its_own(slot, key)) {
-                timers.entry(key).or_default().push(*at);
-            }
-        }
+        let timers = self.timers_by_key();
         let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &K::State>> =
             (0..KEY_GROUPS).filter(|g| self.changed[*g]).map(|g| (g as KeyGroup, BTreeMap::new())).collect();
         for slot in self.slots.iter().flatten() {
@@ -439,7 +452,6 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
             }
         }
         for (group, states) in groups {
-            self.changed[group as usize] = false;
             let saved: Vec<_> = states
                 .into_iter()
                 .map(|(key, state)| (key, state, timers.get(key).cloned().unwrap_or_default()))
@@ -448,6 +460,7 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
                 if saved.is_empty() { Vec::new() } else { postcard::to_stdvec(&saved).expect("state can be written") };
             save(group, bytes);
         }
+        self.changed.fill(false);
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
@@ -467,7 +480,26 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
     fn keys(&self) -> usize {
         self.index.len()
     }
+
+    fn inspect(&mut self, see: &mut dyn FnMut(StateRow<'_>)) {
+        let timers = self.timers_by_key();
+        for slot in self.slots.iter().flatten() {
+            let own = timers.get(&*slot.key).map_or(&[][..], Vec::as_slice);
+            let saved = postcard::to_stdvec(&(&*slot.key, &slot.state, own)).expect("state can be written");
+            let mut values = self.operator.inspect(&slot.state);
+            values.push(shown_time(WAKES_AT, own.first().copied()));
+            see(StateRow { key: &slot.key, values, bytes: saved.len() });
+        }
+    }
+
+    fn remembers(&self) -> Vec<Field> {
+        let own = self.operator.inspect(&K::State::default()).into_iter().map(|(field, _)| field);
+        own.chain([Field::new(WAKES_AT, Kind::Time)]).collect()
+    }
 }
+
+/// The column with the time of a key's next timer.
+const WAKES_AT: &str = "wakes_at";
 
 impl<K: KeyedOperator> Keyed<K> {
     /// Takes rows, each a batch's number and its own there, in that order.

@@ -41,7 +41,7 @@
 
 use crate::fault::Fault;
 use crate::operator::keyed::{Cx, Emits, KeyedOperator};
-use crate::operator::{Column, Emit, Nan, Planning, Reject, Span, too_old_at};
+use crate::operator::{Column, Emit, Nan, Planning, Reject, Shown, Span, shown, shown_time, too_old_at};
 use crate::schema::{Field, Kind};
 use crate::stats::extremes::{Range, SlidingExtremes};
 use crate::time::EventTime;
@@ -157,6 +157,17 @@ impl KeyedOperator for Novelty {
             }
             _ => cx.forget(),
         }
+    }
+
+    fn inspect(&self, state: &State) -> Vec<Shown> {
+        let past = state.past(self.last);
+        vec![
+            shown("count", Kind::Int, past.count as i64),
+            shown("low", Kind::Float, past.range.min()),
+            shown("high", Kind::Float, past.range.max()),
+            shown_time("baseline_from", past.from),
+            shown_time("baseline_until", past.until),
+        ]
     }
 }
 

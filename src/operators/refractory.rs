@@ -32,7 +32,7 @@
 
 use crate::fault::Fault;
 use crate::operator::keyed::{Cx, Emits, KeyedOperator};
-use crate::operator::{Column, Planning, Reject};
+use crate::operator::{Column, Planning, Reject, Shown, shown, shown_time};
 use crate::schema::{Field, Kind};
 use crate::time::{EventTime, Interval};
 use crate::value::{Row, Value};
@@ -139,6 +139,16 @@ impl KeyedOperator for Refractory {
         if cx.state.held == 0 {
             cx.forget();
         }
+    }
+
+    fn inspect(&self, state: &State) -> Vec<Shown> {
+        let worst = state.worst.as_ref().and_then(|(severity, _)| *severity);
+        vec![
+            shown_time("until", state.until),
+            shown("severity", Kind::Float, state.severity),
+            shown("held_back", Kind::Int, state.held),
+            shown("worst", Kind::Float, worst),
+        ]
     }
 }
 

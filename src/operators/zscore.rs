@@ -53,7 +53,7 @@
 
 use crate::fault::Fault;
 use crate::operator::keyed::{Cx, Emits, KeyedOperator};
-use crate::operator::{Column, Emit, Nan, Planning, Reject, Span, too_old_at};
+use crate::operator::{Column, Emit, Nan, Planning, Reject, Shown, Span, shown, shown_time, too_old_at};
 use crate::schema::{Field, Kind};
 use crate::stats::ewma::{Ewma, TimedEwma};
 use crate::stats::moments::Moments;
@@ -217,6 +217,20 @@ impl KeyedOperator for Zscore {
             _ => cx.forget(),
         }
     }
+
+    fn inspect(&self, state: &State) -> Vec<Shown> {
+        let baseline = state.baseline.as_ref();
+        let extent = baseline.map(Baseline::extent).unwrap_or_default();
+        let (center, deviation) = baseline.and_then(|baseline| self.measure(baseline)).unzip();
+        let name = if self.robust.is_some() { "median" } else { "mean" };
+        vec![
+            shown("count", Kind::Int, extent.count as i64),
+            shown(name, Kind::Float, center),
+            shown("deviation", Kind::Float, deviation),
+            shown_time("baseline_from", extent.from),
+            shown_time("baseline_until", extent.until),
+        ]
+    }
 }
 
 impl Zscore {
@@ -294,9 +308,7 @@ impl Zscore {
     }
 
     fn score(&self, baseline: &Baseline, extent: &Extent, value: Option<f64>) -> Score {
-        let floor = self.robust.as_ref().map_or(0.0, |robust| robust.floor);
-        let measured = baseline.center_and_deviation(Floor { absolute: self.min_deviation, relative: floor });
-        let (center, deviation) = measured.unzip();
+        let (center, deviation) = self.measure(baseline).unzip();
         let (Some(center_of), Some(scale), Some(value)) = (center, deviation, value) else {
             return Score { center, deviation, z: None, anomaly: false };
         };
@@ -312,6 +324,12 @@ impl Zscore {
             Direction::Down => -z,
         };
         Score { center, deviation, z: z.is_finite().then_some(z), anomaly: far > self.threshold }
+    }
+
+    /// What a value is compared with: mean or median, and the deviation.
+    fn measure(&self, baseline: &Baseline) -> Option<(f64, f64)> {
+        let relative = self.robust.as_ref().map_or(0.0, |robust| robust.floor);
+        baseline.center_and_deviation(Floor { absolute: self.min_deviation, relative })
     }
 
     fn fields(&self, value: Option<f64>, extent: &Extent, score: Score) -> impl Iterator<Item = Value> {

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod broker;
+mod checkpoints;
 mod dataflows;
 mod decoders;
 mod determinism;

@@ -6,9 +6,11 @@ use super::slots::{NOWHERE, Slots};
 use crate::batch::Batch;
 use crate::expression::Expression;
 use crate::key::{self, KEY_GROUPS, KeyGroup, group_of};
-use crate::operator::{Derived, Outputs};
-use crate::schema::Kind;
+use crate::operator::{Derived, Outputs, StateRow};
+use crate::origin::Origins;
+use crate::schema::{Field, Kind};
 use crate::time::EventTime;
+use crate::value::value_at;
 use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
@@ -22,6 +24,8 @@ pub struct Shape {
     pub accumulators: Vec<(Spec, bool)>,
     /// The aggregates: which accumulator tells them, and how.
     pub measures: Vec<(usize, Measure)>,
+    /// The fields that these fill, behind the bounds of the window.
+    pub fields: Vec<Field>,
     /// The kinds of the key's fields.
     pub key: Vec<Kind>,
     /// Whether rows say by what they were fired, and which revision they are.
@@ -190,11 +194,7 @@ impl Core {
         lengths.clear();
         lengths.extend(fired.iter().map(length));
         let cx = Finishing { slots, lengths, origins: out.origins() };
-        let bound = |last| match self.shape.span {
-            Some(span) => self.slots.finish(span, &[Measure::Bound(last)], &cx).remove(0),
-            None => times(fired.iter().map(|row| if last { row.window.1 } else { row.window.0 })),
-        };
-        let (starts, ends) = (bound(false), bound(true));
+        let [starts, ends] = self.bounds(fired, &cx);
         let at = ends.as_primitive::<TimestampMicrosecondType>().values();
         let time = |(row, end): (&Fired, &EventTime)| match (row.firing, row.point) {
             (Firing::Early, Some(point)) => point - 1,
@@ -216,6 +216,33 @@ impl Core {
         Derived { times: rows_times, stamps, groups, columns }
     }
 
+    /// The columns with the starts and the ends of windows.
+    fn bounds(&self, fired: &[Fired], cx: &Finishing<'_>) -> [ArrayRef; 2] {
+        [false, true].map(|last| match self.shape.span {
+            Some(span) => self.slots.finish(span, &[Measure::Bound(last)], cx).remove(0),
+            None => times(fired.iter().map(|row| if last { row.window.1 } else { row.window.0 })),
+        })
+    }
+
+    /// Shows rows that would go out if nothing more came, each with its bytes, and takes back the slots that were made
+    /// for them.
+    pub fn show(&mut self, rows: &mut Vec<(Fired, usize)>, see: &mut dyn FnMut(StateRow<'_>)) {
+        self.merge();
+        let (fired, bytes): (Vec<Fired>, Vec<usize>) = rows.drain(..).unzip();
+        let slots: Vec<u32> = fired.iter().map(|row| row.slot).collect();
+        let lengths: Vec<i64> = fired.iter().map(length).collect();
+        let cx = Finishing { slots: &slots, lengths: &lengths, origins: &Origins::new(Vec::new()) };
+        let mut columns = self.bounds(&fired, &cx).to_vec();
+        columns.extend(self.measured(&mut Vec::new(), &cx));
+        for (row, fired) in fired.iter().enumerate() {
+            let values = columns.iter().map(|column| value_at(column, row));
+            let values = self.shape.remembers().into_iter().zip(values).collect();
+            see(StateRow { key: &self.keys.entry(fired.key).bytes, values, bytes: bytes[row] });
+        }
+        let made: Vec<u32> = fired.iter().filter(|row| row.give).map(|row| row.slot).collect();
+        self.slots.give(&made);
+    }
+
     /// The columns of the aggregates. Each accumulator is asked once for all that it tells.
     fn measured(&self, measures: &mut Vec<Measure>, cx: &Finishing<'_>) -> Vec<ArrayRef> {
         let mut told: Vec<_> = (0..self.shape.accumulators.len())
@@ -228,6 +255,14 @@ impl Core {
             .collect();
         let next = |(accumulator, _): &(usize, Measure)| told[*accumulator].next().expect("a column for each measure");
         self.shape.measures.iter().map(next).collect()
+    }
+}
+
+impl Shape {
+    /// The columns in which windows are shown to people.
+    pub fn remembers(&self) -> Vec<Field> {
+        let bounds = ["window_start", "window_end"].map(|name| Field::new(name, Kind::Time));
+        bounds.into_iter().chain(self.fields.iter().cloned()).collect()
     }
 }
 

@@ -123,11 +123,20 @@ impl Grid {
         }
     }
 
+    /// The windows that hold a pane, latest first.
+    pub fn windows(&self, pane: EventTime) -> impl Iterator<Item = EventTime> {
+        let earlier = move |window: &EventTime| {
+            let earlier = window.saturating_sub(self.slide);
+            let holds = !self.whole() && earlier < *window && self.end_of(earlier) >= self.pane_end(pane);
+            holds.then_some(earlier)
+        };
+        std::iter::successors(Some(self.last_window(pane)), earlier)
+    }
+
     /// Calls with every point and window at which a bucket of a pane is used for the first time.
     pub fn uses(&self, pane: EventTime, bucket: EventTime, mut visit: impl FnMut(EventTime, EventTime)) {
         let early = self.early_point(pane, bucket);
-        let mut window = self.last_window(pane);
-        loop {
+        for window in self.windows(pane) {
             let end = self.end_of(window);
             if bucket > end && bucket <= self.deadline(end) {
                 visit(self.correction(bucket), window);
@@ -135,11 +144,6 @@ impl Grid {
                 early.filter(|point| *point < end).into_iter().for_each(|point| visit(point, window));
                 visit(end, window);
             }
-            let earlier = window.saturating_sub(self.slide);
-            if self.whole() || earlier == window || self.end_of(earlier) < self.pane_end(pane) {
-                return;
-            }
-            window = earlier;
         }
     }
 

@@ -14,8 +14,9 @@ use super::slots::{EMPTY, NOWHERE};
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::key::{KeyGroup, group_of};
-use crate::operator::{Instance, Outputs};
+use crate::operator::{Instance, Outputs, StateRow};
 use crate::origin::Origin;
+use crate::schema::Field;
 use crate::time::{self, BEFORE_ALL, EventTime};
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
@@ -330,6 +331,16 @@ impl Panes {
         self.core.fired.push(Fired { key, window, point: Some(point), firing, revision, slot, give });
     }
 
+    /// What the slots of a key in a window come to now, and their bytes; those of a pane count for its last window.
+    fn present(&mut self, window: (EventTime, EventTime), slots: &[Gathered]) -> (Fired, usize) {
+        let own = slots.iter().filter(|g| self.grid.last_window(g.pane) == window.0);
+        let bytes = own.map(|g| self.core.slots.save(g.slot).len()).sum();
+        let give = slots.len() > 1;
+        let slot = if give { self.core.merged(slots.iter().map(|g| g.slot)) } else { slots[0].slot };
+        let (key, firing) = (slots[0].key, Firing::OnTime);
+        (Fired { key, window, point: None, firing, revision: 0, slot, give }, bytes)
+    }
+
     /// How many points of correction the records of a window have had.
     fn revision(&self, end: EventTime, slots: &[Gathered]) -> i64 {
         let late = slots.iter().filter(|g| g.bucket > end);
@@ -531,5 +542,29 @@ impl Instance for Panes {
 
     fn keys(&self) -> usize {
         self.core.keys.len() - self.idle
+    }
+
+    fn inspect(&mut self, see: &mut dyn FnMut(StateRow<'_>)) {
+        let open = |window: &EventTime| self.grid.last_point(self.grid.end_of(*window)) > self.watermark;
+        let windows: BTreeSet<EventTime> =
+            self.panes.keys().flat_map(|pane| self.grid.windows(*pane)).filter(open).collect();
+        let (mut gathered, mut rows) = (Vec::new(), Vec::new());
+        for window in windows {
+            let end = self.grid.end_of(window);
+            self.gather(EventTime::MAX, (window, end), &mut gathered);
+            gathered.sort_unstable_by_key(|slot| (slot.key, *slot));
+            for of_key in gathered.chunk_by(|a, b| a.key == b.key) {
+                rows.push(self.present((window, end), of_key));
+                if rows.len() >= ROWS_MAX {
+                    self.core.show(&mut rows, see);
+                }
+            }
+            gathered.clear();
+        }
+        self.core.show(&mut rows, see);
+    }
+
+    fn remembers(&self) -> Vec<Field> {
+        self.core.shape.remembers()
     }
 }

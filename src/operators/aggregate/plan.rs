@@ -48,6 +48,7 @@ pub(super) fn plan(config: &Aggregate, planning: &mut Planning<'_>) -> Option<Pl
     }
     same_inputs(planning);
     let form = form.filter(|_| planning.faults() == before)?;
+    builder.fields = fields[2 + planning.key().len()..].to_vec();
     Some(finish(config, form, builder, fields, planning))
 }
 
@@ -70,9 +71,9 @@ fn finish(
     let places = planning.wants(MADE_FROM).then(|| builder.accumulator(Spec::Places, false));
     fields.extend(places.map(|_| Field::new(MADE_FROM, Kind::Text)));
     let uses = builder.arguments.iter().flat_map(|argument| argument.expression.fields().iter().cloned()).collect();
-    let Builder { arguments, accumulators, measures } = builder;
+    let Builder { arguments, accumulators, measures, fields: told } = builder;
     let key = planning.key().iter().map(|field| field.kind).collect();
-    let shape = Arc::new(Shape { arguments, accumulators, measures, key, revisions, span, places });
+    let shape = Arc::new(Shape { arguments, accumulators, measures, fields: told, key, revisions, span, places });
     let empty = config.empty.map(Interval::micros);
     let (arrival, make): (Arrival, Make) = match form {
         Form::Panes(grid) => {
@@ -241,6 +242,7 @@ struct Builder {
     arguments: Vec<Argument>,
     accumulators: Vec<(Spec, bool)>,
     measures: Vec<(usize, Measure)>,
+    fields: Vec<Field>,
 }
 
 impl Builder {

@@ -11,7 +11,8 @@ use super::slots::NOWHERE;
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::key::{KeyGroup, group_of};
-use crate::operator::{Instance, Outputs};
+use crate::operator::{Instance, Outputs, StateRow};
+use crate::schema::Field;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -231,5 +232,24 @@ impl Instance for Runs {
 
     fn keys(&self) -> usize {
         self.core.keys.len()
+    }
+
+    fn inspect(&mut self, see: &mut dyn FnMut(StateRow<'_>)) {
+        let keys: Vec<u32> = self.core.keys.living().filter(|key| !self.runs[*key as usize].parts.is_empty()).collect();
+        let mut rows = Vec::new();
+        for key in keys {
+            let Run { first, last, parts, .. } = &self.runs[key as usize];
+            let bytes = parts.iter().map(|slot| self.core.slots.save(*slot).len()).sum();
+            let end = if let Ending::Gap(gap) = self.ending { last.saturating_add(gap) } else { *last };
+            let give = parts.len() > 1;
+            let slot = if give { self.core.merged(parts.iter().copied()) } else { parts[0] };
+            let (window, firing) = ((*first, end), Firing::OnTime);
+            rows.push((Fired { key, window, point: None, firing, revision: 0, slot, give }, bytes));
+        }
+        self.core.show(&mut rows, see);
+    }
+
+    fn remembers(&self) -> Vec<Field> {
+        self.core.shape.remembers()
     }
 }

@@ -5,7 +5,8 @@ use crate::batch::Batch;
 use crate::expression::{Evaluated, Expression};
 use crate::fault::Failure;
 use crate::key::{self, KeyGroup, Keys, group_of};
-use crate::operator::{Instance, Outputs};
+use crate::operator::{Instance, Outputs, Shown, StateRow, shown};
+use crate::schema::{Field, Kind};
 use crate::stats::moments::Moments;
 use crate::stats::sliding::Sliding;
 use crate::time::{self, BEFORE_ALL, EventTime, Interval};
@@ -139,6 +140,17 @@ impl Instance for Remembering {
     fn keys(&self) -> usize {
         self.groups.values().map(BTreeMap::len).sum()
     }
+
+    fn inspect(&mut self, see: &mut dyn FnMut(StateRow<'_>)) {
+        for (key, memory) in self.groups.values().flatten() {
+            let bytes = postcard::to_stdvec(&(key, memory)).expect("state can be written").len();
+            see(StateRow { key, values: memory.shown(&self.checks), bytes });
+        }
+    }
+
+    fn remembers(&self) -> Vec<Field> {
+        Memory::of(&self.checks).shown(&self.checks).into_iter().map(|(field, _)| field).collect()
+    }
 }
 
 impl Unique {
@@ -170,6 +182,25 @@ impl Memory {
     fn is_empty(&self) -> bool {
         self.seen.iter().all(|seen| seen.order.is_empty())
             && self.baselines.iter().all(|b| b.values.is_empty() && b.beyond == 0)
+    }
+
+    /// How many values each rule remembers, and what it holds new ones against.
+    fn shown(&self, checks: &Checks) -> Vec<Shown> {
+        let unique = checks.unique.iter().zip(&self.seen).map(|(rule, seen)| {
+            let name = rule.names.replace(|c: char| !c.is_alphanumeric(), "_");
+            shown(format!("{name}_seen"), Kind::Int, seen.order.len() as i64)
+        });
+        let beyond = checks.beyond.iter().zip(&self.baselines).flat_map(|(rule, baseline)| {
+            let (name, moments) = (&rule.column.name, baseline.values.query());
+            let known = |number: f64| (moments.count > 0).then_some(number);
+            [
+                shown(format!("{name}_count"), Kind::Int, moments.count as i64),
+                shown(format!("{name}_mean"), Kind::Float, known(moments.mean)),
+                shown(format!("{name}_deviation"), Kind::Float, known(moments.stddev())),
+                shown(format!("{name}_beyond"), Kind::Int, baseline.beyond as i64),
+            ]
+        });
+        unique.chain(beyond).collect()
     }
 
     /// Adds the rules that the row breaks by what is remembered.
