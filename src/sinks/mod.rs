@@ -11,5 +11,5 @@ pub fn standard(registry: Registry) -> Registry {
     registry
         .sink::<stdout::Stdout>(include_str!("stdout.rs"))
         .sink::<file::FileSink>(include_str!("file/mod.rs"))
-        .sink::<kafka::KafkaSink>(include_str!("kafka.rs"))
+        .sink::<kafka::KafkaSink>(include_str!("kafka/mod.rs"))
 }

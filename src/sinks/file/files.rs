@@ -197,7 +197,8 @@ impl Files {
         let more = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > had);
         if !at.exists() && more(&path) {
             // An older checkpoint: the file was completed after it.
-            fs::rename(&path, &at).map_err(|error| unreadable(&path, &error))?;
+            let back = durable::make_folder(durable::folder_of(&at)).and_then(|()| fs::rename(&path, &at));
+            back.map_err(|error| unreadable(&path, &error))?;
         }
         if !file.mark.cut(&at)? {
             return Ok(None);
@@ -218,7 +219,9 @@ impl Files {
         if rows == file.rows && self.is_numbered() {
             return Ok(None);
         }
-        let place = Place::Aside { number: file.number, path: self.asides.path(file.number) };
+        // Under another number: to the checkpoint, its own stands for the journal that is gone.
+        let number = self.asides.number();
+        let place = Place::Aside { number, path: self.asides.path(number) };
         let mut part = Part::open(file.path.clone(), &place, &self.kind, true)?;
         part.import(&file.path, file.rows)?;
         Ok(Some(part))
@@ -269,7 +272,7 @@ impl Writer for Files {
         self.numbers = outbox.numbers;
         self.asides.resume(outbox.next_aside);
         self.asides.reveal(&outbox.complete)?;
-        for (path, mark) in &outbox.single {
+        if let Some((path, mark)) = &outbox.single {
             self.restore_single(path, *mark)?;
         }
         for file in outbox.under_way {

@@ -30,6 +30,30 @@
 //!   the job, or of the file, to the disk. Parquet is the exception: it can be read when the file is closed, and what
 //!   was not closed is lost with the process.
 //! - When the disk is full the job fails and says how far it came. A plain file then ends with a whole row.
+//!
+//! # Exactly once
+//!
+//! With `[checkpoint]` in the job every row is in the files exactly once, whenever the process dies, and a job that goes
+//! on keeps what is there:
+//!
+//! - **One file of lines** grows under its own name, and at every checkpoint the disk has it. When the job goes on it is
+//!   cut back to there and the rows behind are written again: the same, because they come in order. Who follows the file
+//!   may have seen these rows before. Compressed, each checkpoint ends a gzip member or a zstd frame, which any reader
+//!   takes. A file that was taken away or emptied between two runs is begun anew; one that was changed is a failure.
+//! - **Files that roll** are written aside, in the folder `.JOB-SINK.aside` below what `path` always begins with, and
+//!   get their names when the first checkpoint after their end is there: **a file that is seen is whole, and does not
+//!   change**. Names and numbers are those that a run without a crash gives. When the job ends or is stopped, files
+//!   under way are closed and named too; if it goes on later, it begins their next part.
+//! - **Parquet** is written aside as well, rolled or not; without `roll_size` and `roll_every` the one file is seen when
+//!   the job ends. Since half a Parquet file cannot be gone on with, its rows are kept beside it in a journal (Arrow
+//!   IPC, compressed), from which it is made once more after a crash. That costs the rows' bytes on disk once more, and
+//!   time to go on: roll large outputs.
+//! - Going back to an older checkpoint (`--from`) takes rows back: files of lines are cut, those that were complete
+//!   since are made again.
+//! - An error of `fsync` ends the job; it is never tried again. All files of a sink must lie on one disk, and be regular
+//!   files: for a pipe write `delivery = "at_least_once"`. So delivered, rows that were written after the newest
+//!   checkpoint are written again, and Parquet files that were not closed are lost.
+//! - Rows are appended once more when a job with `append = true` dies before its first checkpoint.
 
 mod durable;
 mod files;
@@ -47,7 +71,7 @@ use self::part::Kind;
 use crate::fault::{Failure, Fault};
 use crate::formats::encode::{Lines, Style};
 use crate::schema::Schema;
-use crate::sink::{Delivery, Opening, Shards, Sink, Writer};
+use crate::sink::{Delivery, Opening, Shards, Sink, Size, Writer};
 use crate::source::Resource;
 use crate::time::{EventTime, Interval};
 use schemars::JsonSchema;
@@ -97,34 +121,6 @@ pub enum Compression {
     /// Zstandard.
     Zstd,
 }
-
-/// A number of bytes, as `"100MB"` or `"64KiB"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(with = "String")]
-pub struct Size(u64);
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Size, String> {
-        let wrong = || format!("`{text}` is not a size; write for example \"500KB\", \"100MB\" or \"1GiB\"");
-        let at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
-        let unit = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text[at..])).ok_or_else(wrong)?.1;
-        let bytes = text[..at].trim().parse::<f64>().map_err(|_| wrong())? * unit;
-        if (1.0..1e18).contains(&bytes) { Ok(Size(bytes as u64)) } else { Err(wrong()) }
-    }
-}
-
-const SIZES: [(&str, f64); 7] = [
-    ("B", 1.0),
-    ("KB", 1e3),
-    ("MB", 1e6),
-    ("GB", 1e9),
-    ("KiB", 1024.0),
-    ("MiB", 1_048_576.0),
-    ("GiB", 1_073_741_824.0),
-];
 
 impl Sink for FileSink {
     const NAME: &'static str = "file";
@@ -194,7 +190,7 @@ impl Sink for FileSink {
             keep: self.append || opening.resumes,
             spare: self.append || opening.resumes,
             exact: opening.delivery == Delivery::ExactlyOnce,
-            roll_size: self.roll_size.map_or(u64::MAX, |size| size.0),
+            roll_size: self.roll_size.map_or(u64::MAX, Size::bytes),
             roll_every: self.roll_every.map(Interval::micros),
             asides: Asides::new(&template.path, opening.job, opening.name),
             template,
