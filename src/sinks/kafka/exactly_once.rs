@@ -7,7 +7,9 @@ use super::tests::{broker, rows, schema, sink};
 use super::*;
 use crate::origin::Origins;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -204,6 +206,62 @@ fn the_outbox_is_bounded_and_its_settings_are_checked() {
         let mut faults = Vec::new();
         sink("a", "topic = 'out'\ntransaction_timeout = '10ms'").plan(&schema(), &mut faults);
         assert_eq!(faults.iter().map(|fault| fault.path.join(".")).collect::<Vec<_>>(), ["transaction_timeout"]);
+    }
+}
+
+/// A cluster that makes mistakes; its transactions are for show.
+fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Box<dyn Writer>) {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    let world = World { brokers: cluster.bootstrap_servers(), name: "mocked".into() };
+    cluster.create_topic(&world.name, 2, 1).expect("a topic");
+    let mut writer = world.open();
+    seal(&mut *writer, 1, &["a:1.5", "b:2.5"]);
+    (cluster, writer)
+}
+
+#[test]
+fn what_can_be_mended_is_made_again() {
+    use RDKafkaRespErr::*;
+    for (request, errors) in [
+        (RDKafkaApiKey::Produce, &[RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR__TRANSPORT][..]),
+        (RDKafkaApiKey::Produce, &[RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID]),
+        (RDKafkaApiKey::AddPartitionsToTxn, &[RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING]),
+        (RDKafkaApiKey::TxnOffsetCommit, &[RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION]),
+        (RDKafkaApiKey::EndTxn, &[RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS]),
+        (RDKafkaApiKey::EndTxn, &[RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID]),
+    ] {
+        let (cluster, mut writer) = mock();
+        cluster.request_errors(request, errors);
+        writer.publish(1).unwrap_or_else(|failure| panic!("{errors:?}: {failure}"));
+        seal(&mut *writer, 2, &["c:3.5"]);
+        writer.publish(2).unwrap_or_else(|failure| panic!("after {errors:?}: {failure}"));
+    }
+    let (cluster, mut writer) = mock();
+    cluster.broker_down(1).expect("down");
+    let publishing = thread::spawn(move || writer.publish(1));
+    thread::sleep(Duration::from_millis(500));
+    cluster.broker_up(1).expect("up");
+    publishing.join().expect("no panic").expect("published");
+}
+
+#[test]
+fn what_can_not_be_mended_is_a_failure() {
+    use RDKafkaRespErr::*;
+    for (request, error, expected) in [
+        (RDKafkaApiKey::Produce, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "raise the topic's max.message.bytes"),
+        (RDKafkaApiKey::Produce, RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, "message.timestamp.type to LogAppendTime"),
+        (RDKafkaApiKey::Produce, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, "another run of this job has taken over"),
+        (RDKafkaApiKey::EndTxn, RD_KAFKA_RESP_ERR_PRODUCER_FENCED, "another run of this job has taken over"),
+        (
+            RDKafkaApiKey::EndTxn,
+            RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            "cannot be written exactly once",
+        ),
+    ] {
+        let (cluster, mut writer) = mock();
+        cluster.request_errors(request, &[error]);
+        let failure = writer.publish(1).expect_err("not mended").to_string();
+        assert!(failure.contains(expected), "{error:?}: {failure}");
     }
 }
 

@@ -626,9 +626,8 @@ impl KafkaWriter {
         if message.headers.is_empty() {
             return record;
         }
-        let insert = |headers: OwnedHeaders, (key, value): &(&str, Option<&str>)| {
-            headers.insert(Header { key, value: *value })
-        };
+        let insert =
+            |headers: OwnedHeaders, (key, value): &(&str, Option<&str>)| headers.insert(Header { key, value: *value });
         let headers = OwnedHeaders::new_with_capacity(message.headers.len());
         record.headers(message.headers.iter().fold(headers, insert))
     }

@@ -194,10 +194,9 @@ impl Transactions {
     fn attempt(&mut self, id: u64, messages: &Messages, patience: &Patience) -> Result<(), Halt> {
         let within = |done: bool| if done { Ok(()) } else { Err(Halt::Fail(self.too_late("no answer"))) };
         within(self.call(patience, |producer| producer.begin_transaction())?)?;
-        for message in messages.iter() {
-            self.send(&message)?;
-        }
-        self.drain()?;
+        let sent = messages.iter().try_for_each(|message| self.send(&message));
+        // Why a message was lost says more than that the ones behind it are refused.
+        self.drain().and(sent)?;
         let place = self.place();
         let marked = i64::try_from(id).map_err(|_| rdkafka_range()).and_then(|id| {
             let mut element = place.find_partition(&self.base.sink.topic, 0).ok_or_else(rdkafka_range)?;
