@@ -136,17 +136,17 @@ pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
 /// 2. After `flush` returns, everything written before is where it belongs; unless `flushing` says that this is still
 ///    to come, which the engine then asks again and again, and writes on meanwhile.
-/// 3. `finish` is called once, at the end of the job, instead of a last `flush`. Neither it nor `seal` returns before all
-///    flushes have come to their end.
+/// 3. `finish` is called once, at the end of the job, instead of a last `flush`. Neither it nor `seal` returns before
+///    all flushes have come to their end.
 ///
 /// **With checkpoints** the engine also calls, in this order and for one checkpoint after the other:
 ///
 /// ```text
 /// recover(id, outbox)?   write* seal(id)   write* publish(id)   write* seal(id+)   write* publish(id+) ...   finish
 /// ```
-/// What is written between `seal(5)` and `seal(6)` belongs to checkpoint 6; `publish(5)` comes before `seal(6)`. Numbers
-/// of checkpoints rise and have gaps. A writer that delivers at least once needs none of this: what it is given is
-/// flushed before a checkpoint is made.
+/// What is written between `seal(5)` and `seal(6)` belongs to checkpoint 6; `publish(5)` comes before `seal(6)`.
+/// Numbers of checkpoints rise and have gaps. A writer that delivers at least once needs none of this: what it is given
+/// is flushed before a checkpoint is made.
 ///
 /// **A writer that delivers exactly once** shows nothing of what it was given (or shows what will be written again, the
 /// same, byte for byte) before `publish`. `flush` is then no more than a hint that an epoch has ended.

@@ -33,26 +33,27 @@
 //!
 //! # Exactly once
 //!
-//! With `[checkpoint]` in the job every row is in the files exactly once, whenever the process dies, and a job that goes
-//! on keeps what is there:
+//! With `[checkpoint]` in the job every row is in the files exactly once, whenever the process dies, and a job that
+//! goes on keeps what is there:
 //!
-//! - **One file of lines** grows under its own name, and at every checkpoint the disk has it. When the job goes on it is
-//!   cut back to there and the rows behind are written again: the same, because they come in order. Who follows the file
-//!   may have seen these rows before. Compressed, each checkpoint ends a gzip member or a zstd frame, which any reader
-//!   takes. A file that was taken away or emptied between two runs is begun anew; one that was changed is a failure.
+//! - **One file of lines** grows under its own name, and at every checkpoint the disk has it. When the job goes on it
+//!   is cut back to there and the rows behind are written again: the same, because they come in order. Who follows the
+//!   file may have seen these rows before. Compressed, each checkpoint ends a gzip member or a zstd frame, which any
+//!   reader takes. A file that was taken away or emptied between two runs is begun anew; one that was changed is a
+//!   failure.
 //! - **Files that roll** are written aside, in the folder `.JOB-SINK.aside` below what `path` always begins with, and
 //!   get their names when the first checkpoint after their end is there: **a file that is seen is whole, and does not
 //!   change**. Names and numbers are those that a run without a crash gives. When the job ends or is stopped, files
 //!   under way are closed and named too; if it goes on later, it begins their next part.
-//! - **Parquet** is written aside as well, rolled or not; without `roll_size` and `roll_every` the one file is seen when
-//!   the job ends. Since half a Parquet file cannot be gone on with, its rows are kept beside it in a journal (Arrow
-//!   IPC, compressed), from which it is made once more after a crash. That costs the rows' bytes on disk once more, and
-//!   time to go on: roll large outputs.
+//! - **Parquet** is written aside as well, rolled or not; without `roll_size` and `roll_every` the one file is seen
+//!   when the job ends. Since half a Parquet file cannot be gone on with, its rows are kept beside it in a journal
+//!   (Arrow IPC, compressed), from which it is made once more after a crash. That costs the rows' bytes on disk once
+//!   more, and time to go on: roll large outputs.
 //! - Going back to an older checkpoint (`--from`) takes rows back: files of lines are cut, those that were complete
 //!   since are made again.
-//! - An error of `fsync` ends the job; it is never tried again. All files of a sink must lie on one disk, and be regular
-//!   files: for a pipe write `delivery = "at_least_once"`. So delivered, rows that were written after the newest
-//!   checkpoint are written again, and Parquet files that were not closed are lost.
+//! - An error of `fsync` ends the job; it is never tried again. All files of a sink must lie on one disk, and be
+//!   regular files: for a pipe write `delivery = "at_least_once"`. So delivered, rows that were written after the
+//!   newest checkpoint are written again, and Parquet files that were not closed are lost.
 //! - Rows are appended once more when a job with `append = true` dies before its first checkpoint.
 
 mod durable;

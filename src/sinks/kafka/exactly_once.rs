@@ -1,5 +1,5 @@
-//! The sink exactly once, called as the engine calls it, against a broker in this process and, where `EAGRE_KAFKA` names
-//! one, a real one.
+//! The sink exactly once, called as the engine calls it, against a broker in this process and, where `EAGRE_KAFKA`
+//! names one, a real one.
 
 #![allow(clippy::disallowed_methods, reason = "these tests wait for brokers, and not for ever")]
 

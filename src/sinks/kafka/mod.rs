@@ -36,20 +36,21 @@
 //!
 //! # Exactly once
 //!
-//! With `[checkpoint]` in the job a consumer with `isolation.level = read_committed` (that of librdkafka; Java's must be
-//! told so) sees every row once, whenever the process dies:
+//! With `[checkpoint]` in the job a consumer with `isolation.level = read_committed` (that of librdkafka; Java's must
+//! be told so) sees every row once, whenever the process dies:
 //!
 //! - Rows wait in memory for the next checkpoint, which keeps them. When it is there, each writer publishes its rows in
 //!   one transaction: they are seen as often as `checkpoint.every` says.
-//! - The same transaction commits the number of the checkpoint as the offset of the group `JOB-SINK-NUMBER` on partition
-//!   0 of the topic. A job that goes on reads it, and publishes what its checkpoint keeps unless that is told there.
-//! - `JOB-SINK-NUMBER` is the transactional id, too: a job that begins **fences** every other run of it, and aborts what
-//!   that left open. A run that was fenced fails and never writes again. Jobs that write to one cluster must have
+//! - The same transaction commits the number of the checkpoint as the offset of the group `JOB-SINK-NUMBER` on
+//!   partition 0 of the topic. A job that goes on reads it, and publishes what its checkpoint keeps unless that is told
+//!   there.
+//! - `JOB-SINK-NUMBER` is the transactional id, too: a job that begins **fences** every other run of it, and aborts
+//!   what that left open. A run that was fenced fails and never writes again. Jobs that write to one cluster must have
 //!   different names. With access control the job needs: write to topic and transactional id, read of the group.
 //! - A transaction is open only while rows are published. If the brokers are away for longer than `transaction_timeout`
 //!   just then, they fence the job too: begun again, it goes on.
-//! - A job that is begun again after more than the brokers' `offsets.retention.minutes` (7 days) finds no marker, and one
-//!   that goes back to an older checkpoint (`--from`) would publish rows again: both are refused with the way out.
+//! - A job that is begun again after more than the brokers' `offsets.retention.minutes` (7 days) finds no marker, and
+//!   one that goes back to an older checkpoint (`--from`) would publish rows again: both are refused with the way out.
 
 mod outbox;
 mod transactions;
