@@ -27,6 +27,17 @@ fn worlds() -> Vec<World> {
     real.into_iter().chain([broker()]).map(|brokers| World { brokers, name: name() }).collect()
 }
 
+/// A real broker keeps no topic of a test.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::env::var("EAGRE_KAFKA").is_ok_and(|real| real == self.brokers) {
+            let admin = ClientConfig::new().set("bootstrap.servers", &self.brokers).create();
+            let admin: AdminClient<rdkafka::client::DefaultClientContext> = admin.expect("a client");
+            drop(kafka_client::wait_for(admin.delete_topics(&[&self.name], &AdminOptions::new())));
+        }
+    }
+}
+
 impl World {
     fn open_as(&self, more: &str, delivery: Delivery) -> Result<Box<dyn Writer>, Failure> {
         let text = format!("topic = '{}'\ncreate = {{ partitions = 2 }}\n{more}", self.name);
@@ -184,7 +195,7 @@ fn a_marker_that_is_gone_is_told() {
         seal(&mut *writer, 1, &["a:1.5"]);
         writer.publish(1).expect("published");
         let outbox = seal(&mut *writer, 2, &["b:2.5"]);
-        let other = World { brokers: broker(), name: world.name };
+        let other = World { brokers: broker(), name: world.name.clone() };
         let failure = other.open().recover(2, &outbox).expect_err("no marker").to_string();
         assert!(failure.contains("whether the 1 messages of checkpoint 2 were published"), "{failure}");
         // The way out publishes what waits.
