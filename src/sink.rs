@@ -9,6 +9,7 @@ use crate::origin::Origins;
 use crate::schema::Schema;
 use crate::source::Resource;
 use schemars::JsonSchema;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::thread;
@@ -92,6 +93,41 @@ pub enum Shards {
     PerWorker,
 }
 
+/// A number of bytes, as `"100MB"` or `"64KiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Size(u64);
+
+impl Size {
+    /// The number.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Size, String> {
+        let wrong = || format!("`{text}` is not a size; write for example \"500KB\", \"100MB\" or \"1GiB\"");
+        let at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+        let unit = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text[at..])).ok_or_else(wrong)?.1;
+        let bytes = text[..at].trim().parse::<f64>().map_err(|_| wrong())? * unit;
+        if (1.0..1e18).contains(&bytes) { Ok(Size(bytes as u64)) } else { Err(wrong()) }
+    }
+}
+
+const SIZES: [(&str, f64); 7] = [
+    ("B", 1.0),
+    ("KB", 1e3),
+    ("MB", 1e6),
+    ("GB", 1e9),
+    ("KiB", 1024.0),
+    ("MiB", 1_048_576.0),
+    ("GiB", 1_073_741_824.0),
+];
+
 /// Says what is wrong with the outside world just now: from any thread, also while the writer waits.
 pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
@@ -100,17 +136,17 @@ pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
 /// 2. After `flush` returns, everything written before is where it belongs; unless `flushing` says that this is still
 ///    to come, which the engine then asks again and again, and writes on meanwhile.
-/// 3. `finish` is called once, at the end of the job, instead of a last `flush`. Neither it nor `seal` returns before all
-///    flushes have come to their end.
+/// 3. `finish` is called once, at the end of the job, instead of a last `flush`. Neither it nor `seal` returns before
+///    all flushes have come to their end.
 ///
 /// **With checkpoints** the engine also calls, in this order and for one checkpoint after the other:
 ///
 /// ```text
 /// recover(id, outbox)?   write* seal(id)   write* publish(id)   write* seal(id+)   write* publish(id+) ...   finish
 /// ```
-/// What is written between `seal(5)` and `seal(6)` belongs to checkpoint 6; `publish(5)` comes before `seal(6)`. Numbers
-/// of checkpoints rise and have gaps. A writer that delivers at least once needs none of this: what it is given is
-/// flushed before a checkpoint is made.
+/// What is written between `seal(5)` and `seal(6)` belongs to checkpoint 6; `publish(5)` comes before `seal(6)`.
+/// Numbers of checkpoints rise and have gaps. A writer that delivers at least once needs none of this: what it is given
+/// is flushed before a checkpoint is made.
 ///
 /// **A writer that delivers exactly once** shows nothing of what it was given (or shows what will be written again, the
 /// same, byte for byte) before `publish`. `flush` is then no more than a hint that an epoch has ended.
@@ -158,7 +194,19 @@ pub trait Writer: Send {
         Ok(())
     }
 
-    /// Settles and closes.
+    /// How many bytes it holds in memory that wait for the next checkpoint.
+    fn staged(&self) -> usize {
+        0
+    }
+
+    /// From so many bytes that wait a checkpoint is to be made at once, whenever the next one would be due: what waits
+    /// is bounded then, and no row waits for long.
+    fn staged_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Settles and closes. What was written after the last `seal` need not be seen: the job makes it again when it goes
+    /// on.
     fn finish(&mut self) -> Result<(), Failure> {
         self.settle()
     }
@@ -166,5 +214,21 @@ pub trait Writer: Send {
     /// What says what is wrong with the outside world, for people; asked for once, before anything is written.
     fn trouble(&self) -> Option<Trouble> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(Size::try_from(text.to_owned()).ok().map(Size::bytes), expected, "{text}");
+        };
+        check("1.5 MiB", Some(1_572_864));
+        check("100MB", Some(100_000_000));
+        check("3b", Some(3));
+        ["10", "-1MB", "", "MB", "1 XB", "0.1B"].into_iter().for_each(|text| check(text, None));
     }
 }

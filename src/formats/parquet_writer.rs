@@ -7,40 +7,38 @@
 
 use crate::batch::Batch;
 use crate::schema::{SYSTEM, SYSTEM_NAMES, Schema};
-use arrow::datatypes::Schema as ArrowSchema;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 const ROWS_MAX: usize = 1 << 17;
 const BYTES_MAX: usize = 64 << 20;
 
-/// Writes the rows of one schema as Parquet.
+/// Writes records of one schema as Parquet.
 pub struct ParquetWriter<W: Write + Send>(ArrowWriter<W>);
 
 impl<W: Write + Send> ParquetWriter<W> {
-    /// A file of a stream with these fields, into `target`.
-    pub fn new(schema: &Schema, target: W) -> io::Result<ParquetWriter<W>> {
+    /// A file of records with these columns, into `target`.
+    pub fn new(schema: SchemaRef, target: W) -> io::Result<ParquetWriter<W>> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROWS_MAX))
             .set_created_by(concat!("eagre ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let all = schema.arrow().fields();
-        let kept: Vec<_> = kept(all.len()).map(|i| all[i].clone()).collect();
-        let writer = ArrowWriter::try_new(target, Arc::new(ArrowSchema::new(kept)), Some(properties));
-        writer.map(ParquetWriter).map_err(into_io)
+        ArrowWriter::try_new(target, schema, Some(properties)).map(ParquetWriter).map_err(into_io)
     }
 
-    /// Appends the rows of a batch.
-    pub fn write(&mut self, batch: &Batch) -> io::Result<()> {
-        let records = batch.records();
-        let kept: Vec<usize> = kept(records.num_columns()).collect();
-        let records = records.project(&kept).expect("columns of this batch");
-        self.0.write(&records).map_err(into_io)?;
+    /// Appends records.
+    pub fn write(&mut self, records: &RecordBatch) -> io::Result<()> {
+        self.0.write(records).map_err(into_io)?;
         if self.0.in_progress_size() >= BYTES_MAX { self.0.flush().map_err(into_io) } else { Ok(()) }
     }
 
@@ -58,9 +56,40 @@ impl<W: Write + Send> ParquetWriter<W> {
     pub fn target(&self) -> &W {
         self.0.inner()
     }
+
+    /// The same, to be waited for; nothing may be written to it.
+    pub fn target_mut(&mut self) -> &mut W {
+        self.0.inner_mut()
+    }
 }
 
-/// The columns that go into the file: the event time and the fields.
+/// The columns that go into the file of a stream with these fields.
+pub fn columns(schema: &Schema) -> SchemaRef {
+    let all = schema.arrow().fields();
+    Arc::new(ArrowSchema::new(kept(all.len()).map(|i| all[i].clone()).collect::<Vec<_>>()))
+}
+
+/// What goes into the file of the rows of a batch.
+pub fn records(batch: &Batch) -> RecordBatch {
+    let all = batch.records();
+    let kept: Vec<usize> = kept(all.num_columns()).collect();
+    all.project(&kept).expect("columns of this batch")
+}
+
+/// Gives the first records of a file that is complete, as many as `rows` says, piece by piece.
+pub fn read(path: &Path, rows: u64, mut each: impl FnMut(RecordBatch) -> io::Result<()>) -> io::Result<()> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(into_io)?;
+    let reader = reader.with_limit(usize::try_from(rows).unwrap_or(usize::MAX)).build().map_err(into_io)?;
+    reader.into_iter().try_for_each(|records| each(records.map_err(io::Error::other)?))
+}
+
+/// How many rows a file has that is complete.
+pub fn rows_of(path: &Path) -> io::Result<u64> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(into_io)?;
+    Ok(reader.metadata().file_metadata().num_rows() as u64)
+}
+
+/// The event time and the fields.
 fn kept(columns: usize) -> impl Iterator<Item = usize> {
     debug_assert_eq!(SYSTEM_NAMES[0], "event_time");
     std::iter::once(0).chain(SYSTEM..columns)
@@ -88,15 +117,14 @@ mod tests {
 
     fn written(cuts: &[usize]) -> Vec<u8> {
         let schema = Schema::new([Field::new("value", Kind::Float)]);
-        let mut writer = ParquetWriter::new(&schema, Vec::new()).expect("memory");
+        let mut writer = ParquetWriter::new(columns(&schema), Vec::new()).expect("memory");
         let mut from = 0;
         for rows in cuts {
             let times: Vec<i64> = (from..from + rows).map(|i| i as i64).collect();
             let values: Vec<Option<f64>> = times.iter().map(|t| (t % 7 != 0).then_some(*t as f64 / 8.0)).collect();
             let head = Head { sequences: times.clone(), origins: vec![0; *rows], times, ..Head::default() };
-            writer
-                .write(&Batch::new(&schema, head, vec![Arc::new(Float64Array::from(values)) as ArrayRef]))
-                .expect("memory");
+            let batch = Batch::new(&schema, head, vec![Arc::new(Float64Array::from(values)) as ArrayRef]);
+            writer.write(&records(&batch)).expect("memory");
             from += rows;
         }
         writer.finish().expect("memory");

@@ -10,6 +10,6 @@ use crate::registry::Registry;
 pub fn standard(registry: Registry) -> Registry {
     registry
         .sink::<stdout::Stdout>(include_str!("stdout.rs"))
-        .sink::<file::FileSink>(include_str!("file.rs"))
-        .sink::<kafka::KafkaSink>(include_str!("kafka.rs"))
+        .sink::<file::FileSink>(include_str!("file/mod.rs"))
+        .sink::<kafka::KafkaSink>(include_str!("kafka/mod.rs"))
 }

@@ -20,21 +20,53 @@
 //! - `linger`: how long a message waits for others to go with it (default `"5ms"`).
 //! - `delivery_timeout`: how long a message is tried to be delivered before the job fails (default `"5m"`; `"0s"`: for
 //!   ever).
+//! - `transaction_timeout`: how long a transaction may be open (default `"1m"`; brokers take up to 15m).
+//! - `outbox_max`: from how many bytes that wait in memory a checkpoint is made at once (default `"256MiB"`; at four
+//!   times as many the job fails).
 //! - `create = { partitions = 8, replication = 1 }`: makes the topic if it does not exist.
 //! - `security`, `properties`: as in the source.
 //!
 //! # What it guarantees
 //!
-//! Delivery is at least once: what was flushed is acknowledged by the brokers. Within a run nothing is doubled or put
-//! out of order by a retry, because the producer is idempotent (with `acks = "all"`). A message's timestamp is the
-//! row's event time, never the clock's. Keys are spread over the partitions as Java's clients do it (murmur2). A
-//! broker that is away is waited for, and the job waits with it; a message that cannot be delivered fails the job.
+//! Without `[checkpoint]` in the job, or with `delivery = "at_least_once"`, delivery is at least once: what was flushed
+//! is acknowledged by the brokers. Within a run nothing is doubled or put out of order by a retry, because the producer
+//! is idempotent (with `acks = "all"`). A message's timestamp is the row's event time, never the clock's. Keys are
+//! spread over the partitions as Java's clients do it (murmur2). A broker that is away is waited for, and the job waits
+//! with it; a message that cannot be delivered fails the job.
+//!
+//! # Exactly once
+//!
+//! With `[checkpoint]` in the job a consumer with `isolation.level = read_committed` (that of librdkafka; Java's must
+//! be told so) sees every row once, whenever the process dies:
+//!
+//! - Rows wait in memory for the next checkpoint, which keeps them. When it is there, each writer publishes its rows in
+//!   one transaction: they are seen as often as `checkpoint.every` says.
+//! - The same transaction commits the number of the checkpoint as the offset of the group `JOB-SINK-NUMBER` on
+//!   partition 0 of the topic. A job that goes on reads it, and publishes what its checkpoint keeps unless that is told
+//!   there.
+//! - `JOB-SINK-NUMBER` is the transactional id, too: a job that begins **fences** every other run of it, and aborts
+//!   what that left open. A run that was fenced fails and never writes again. Jobs that write to one cluster must have
+//!   different names. With access control the job needs: write to topic and transactional id, read of the group.
+//! - A transaction is open only while rows are published. If the brokers are away for longer than `transaction_timeout`
+//!   just then, they fence the job too: begun again, it goes on.
+//! - A job that is begun again after more than the brokers' `offsets.retention.minutes` (7 days) finds no marker, and
+//!   one that goes back to an older checkpoint (`--from`) would publish rows again: both are refused with the way out.
 
+mod outbox;
+mod transactions;
+
+#[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
+mod tests;
+
+use self::outbox::{Messages, Waiting};
+use self::transactions::Transactions;
 use crate::batch::{self, Batch};
 use crate::fault::{Failure, Fault, list};
 use crate::kafka_client::{self, Format, Names, Properties, Refused, Security, Watch};
 use crate::schema::Schema;
-use crate::sink::{Opening, Shards, Sink, Trouble, Writer};
+use crate::sink::{Delivery, Opening, Shards, Sink, Size, Trouble, Writer};
 use crate::source::Resource;
 use crate::time::{self, Interval};
 use crate::value::{Value, value_at};
@@ -80,6 +112,10 @@ pub struct KafkaSink {
     linger: Option<Interval>,
     /// How long delivery is tried (default: 5m; 0s: for ever).
     delivery_timeout: Option<Interval>,
+    /// How long a transaction may be open (default: 1m).
+    transaction_timeout: Option<Interval>,
+    /// How many bytes of messages wait before a checkpoint is asked for (default: 256MiB).
+    outbox_max: Option<Size>,
     /// Makes the topic if it does not exist.
     create: Option<Create>,
     /// Login and encryption.
@@ -137,7 +173,8 @@ fn one() -> i32 {
 }
 
 const REFUSED: Refused = &[
-    ("transactional.id", "the engine publishes by itself"),
+    ("transactional.id", "it follows from the names of job and sink where `delivery` is exactly once"),
+    ("transaction.timeout.ms", "write `transaction_timeout`"),
     ("enable.idempotence", "it follows from `acks`: with \"all\" the producer is idempotent"),
     ("acks", "write `acks`"),
     ("request.required.acks", "write `acks`"),
@@ -155,10 +192,22 @@ impl KafkaSink {
         self.delivery_timeout.unwrap_or(Interval::from_secs(300))
     }
 
-    fn config(&self) -> Result<ClientConfig, Failure> {
-        let millis = |given: Option<Interval>, default| (given.unwrap_or(default).micros() as f64 / 1e3).to_string();
-        let linger = millis(self.linger, Interval::from_millis(5));
-        let timeout = (self.delivery_timeout().micros() / 1_000).to_string();
+    fn transaction_timeout(&self) -> Interval {
+        self.transaction_timeout.unwrap_or(Interval::from_secs(60))
+    }
+
+    /// The settings of a producer; with a transactional id where it delivers exactly once.
+    fn config(&self, transactional: Option<&str>) -> Result<ClientConfig, Failure> {
+        let millis = |interval: Interval| (interval.micros() as f64 / 1e3).to_string();
+        let linger = self.linger.unwrap_or(Interval::from_millis(if transactional.is_some() { 0 } else { 5 }));
+        let linger = millis(linger);
+        let transaction = millis(self.transaction_timeout());
+        let timeout = match self.delivery_timeout() {
+            long if transactional.is_some() && (long.is_zero() || long > self.transaction_timeout()) => {
+                transaction.clone()
+            }
+            timeout => (timeout.micros() / 1_000).to_string(),
+        };
         let (acks, idempotent) = match self.acks {
             Acks::All => ("all", "true"),
             Acks::Leader => ("1", "false"),
@@ -184,6 +233,8 @@ impl KafkaSink {
             ("queue.buffering.max.messages", "200000"),
             ("queue.buffering.max.kbytes", "131072"),
         ];
+        let exactly = transactional.map(|id| [("transactional.id", id), ("transaction.timeout.ms", &*transaction)]);
+        let own: Vec<_> = own.into_iter().chain(exactly.into_iter().flatten()).collect();
         kafka_client::config(&self.brokers, self.security.as_ref(), &self.properties, &own)
     }
 
@@ -212,6 +263,10 @@ impl KafkaSink {
         }
         if timeout > Interval::from_secs(86_400 * 24) {
             faults.push(Fault::at("delivery_timeout", "it may be 24 days at most").help("write \"0s\" for ever"));
+        }
+        if !(Interval::from_secs(1)..=Interval::from_secs(86_400)).contains(&self.transaction_timeout()) {
+            let fault = Fault::at("transaction_timeout", "it must be between 1s and 1d");
+            faults.push(fault.help("brokers take up to 15m, unless their transaction.max.timeout.ms says more"));
         }
         let Some(create) = self.create else { return };
         if create.partitions < 1 {
@@ -245,9 +300,16 @@ impl Sink for KafkaSink {
         Shards::PerWorker
     }
 
+    /// Where only the leader answers, or nobody, there are no transactions.
+    fn delivers_exactly_once(&self) -> bool {
+        self.acks == Acks::All
+    }
+
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
         let deliveries = Deliveries { watch: Watch::new(self.security.as_ref()), lost: Mutex::default() };
-        let producer = self.config()?.create_with_context(deliveries).map_err(kafka_client::not_made)?;
+        let exactly = opening.delivery == Delivery::ExactlyOnce;
+        let id = exactly.then(|| format!("{}-{}-{}", opening.job, opening.name, opening.shard.0));
+        let producer = self.config(id.as_deref())?.create_with_context(deliveries).map_err(kafka_client::not_made)?;
         let headers = self.headers.iter().map(|(name, text)| match Template::read(text, opening.input) {
             Ok(template) => Ok((name.clone(), template)),
             Err((message, _)) => Err(Failure::new(message)),
@@ -265,9 +327,15 @@ impl Sink for KafkaSink {
         // A topic that is missing is told at once, by one of the writers; brokers that are away are waited for when
         // there is something to write.
         writer.find_topic(Some(if opening.shard.0 == 0 { PATIENCE } else { Duration::ZERO }))?;
-        Ok(Box::new(writer))
+        match id {
+            None => Ok(Box::new(writer)),
+            Some(id) => Ok(Box::new(Transactions::open(writer, id, self.outbox_max.map_or(OUTBOX_MAX, Size::bytes))?)),
+        }
     }
 }
+
+/// How many bytes of messages wait before a checkpoint is asked for.
+const OUTBOX_MAX: u64 = 256 << 20;
 
 /// `,"name":`
 fn quoted(name: &str) -> String {
@@ -438,6 +506,18 @@ impl KafkaWriter {
         Ok(())
     }
 
+    /// Waits for the topic as long as delivery is tried.
+    fn reach_topic(&mut self) -> Result<(), Failure> {
+        let timeout = self.sink.delivery_timeout();
+        self.find_topic(Some(timeout.to_std()).filter(|timeout| !timeout.is_zero()))?;
+        if !self.is_there {
+            let trouble = self.watch().trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
+            return Err(Failure::new(format!("topic `{}` could not be reached{trouble}", self.sink.topic))
+                .help(format!("it was tried for {timeout}, as `delivery_timeout` says")));
+        }
+        Ok(())
+    }
+
     fn missing(&self) -> Failure {
         let failure = kafka_client::missing_topic(self.producer.client(), &self.sink.topic, REQUEST);
         let help = failure.help.clone().map_or_else(String::new, |help| format!("{help} "));
@@ -503,6 +583,13 @@ impl KafkaWriter {
         }
     }
 
+    /// Appends a row as the payload of a message.
+    fn encode(&self, text: &mut String, batch: &Batch, row: usize) {
+        match self.sink.format {
+            Format::Json => self.write_json(text, batch, row),
+        }
+    }
+
     fn write_json(&self, text: &mut String, batch: &Batch, row: usize) {
         text.push_str("{\"event_time\":\"");
         time::write_to(text, batch.times()[row]);
@@ -529,6 +616,24 @@ impl KafkaWriter {
             record =
                 record.headers(self.headers.iter().fold(OwnedHeaders::new_with_capacity(self.headers.len()), insert));
         }
+        self.hand_over(record)
+    }
+
+    /// A message that waited.
+    fn record<'a>(&'a self, message: &'a Waiting<'a>) -> Record<'a> {
+        let record = BaseRecord::with_opaque_to(&self.sink.topic, self.under_way.clone()).payload(message.payload);
+        let record = record.timestamp(message.timestamp);
+        let record = message.key.iter().fold(record, |record, key| record.key(key.as_bytes()));
+        if message.headers.is_empty() {
+            return record;
+        }
+        let insert =
+            |headers: OwnedHeaders, (key, value): &(&str, Option<&str>)| headers.insert(Header { key, value: *value });
+        let headers = OwnedHeaders::new_with_capacity(message.headers.len());
+        record.headers(message.headers.iter().fold(headers, insert))
+    }
+
+    fn hand_over(&self, mut record: Record<'_>) -> Result<(), Failure> {
         let mut nap = NAP.0;
         self.under_way.fetch_add(1, Ordering::Relaxed);
         loop {
@@ -549,6 +654,8 @@ impl KafkaWriter {
     }
 }
 
+type Record<'a> = BaseRecord<'a, [u8], str, Arc<AtomicUsize>>;
+
 /// An event time in the milliseconds of a message; times before 1970 have no place there, and 0 would mean the clock.
 fn stamp(at: time::EventTime) -> i64 {
     at.div_euclid(1_000).max(1)
@@ -556,19 +663,11 @@ fn stamp(at: time::EventTime) -> i64 {
 
 impl Writer for KafkaWriter {
     fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
-        let timeout = self.sink.delivery_timeout();
-        self.find_topic(Some(timeout.to_std()).filter(|timeout| !timeout.is_zero()))?;
-        if !self.is_there {
-            let trouble = self.watch().trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
-            return Err(Failure::new(format!("topic `{}` could not be reached{trouble}", self.sink.topic))
-                .help(format!("it was tried for {timeout}, as `delivery_timeout` says")));
-        }
+        self.reach_topic()?;
         let mut text = String::new();
         for row in 0..batch.len() {
             text.clear();
-            match self.sink.format {
-                Format::Json => self.write_json(&mut text, batch, row),
-            }
+            self.encode(&mut text, batch, row);
             self.send(batch, row, &text)?;
         }
         self.check()
@@ -590,263 +689,19 @@ impl Writer for KafkaWriter {
         self.check().map(|()| self.flushes.len())
     }
 
+    /// What a former run kept for a checkpoint, exactly once, is sent: perhaps again.
+    fn recover(&mut self, _: u64, outbox: &[u8]) -> Result<(), Failure> {
+        if outbox.is_empty() {
+            return Ok(());
+        }
+        let (_, messages) = Messages::unseal(outbox)?;
+        self.reach_topic()?;
+        messages.iter().try_for_each(|message| self.hand_over(self.record(&message)))?;
+        self.settle()
+    }
+
     fn trouble(&self) -> Option<Trouble> {
         let context = self.producer.context().clone();
         Some(Arc::new(move || context.watch.trouble()))
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "these tests wait for brokers, and not for ever")]
-mod tests {
-    use super::*;
-    use crate::batch::Head;
-    use crate::origin::Origins;
-    use crate::schema::{Field, Kind};
-    use crate::sink::Delivery;
-    use arrow::array::{ArrayRef, Float64Array, StringArray};
-    use rdkafka::consumer::{BaseConsumer, Consumer};
-    use rdkafka::message::Headers;
-    use rdkafka::mocking::MockCluster;
-    use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-    use std::time::Instant;
-
-    fn broker() -> String {
-        noida::kafka::spawn("127.0.0.1:0").expect("a broker").to_string()
-    }
-
-    fn schema() -> Schema {
-        Schema::new([Field::new("sensor", Kind::Text), Field::new("value", Kind::Float)])
-    }
-
-    /// Rows that happened at a recent whole hour and the seconds behind it: `sensor:value`, `-` for null.
-    fn rows(texts: &[&str]) -> Batch {
-        let mut head = Head::default();
-        let (mut sensors, mut values) = (Vec::new(), Vec::new());
-        for (i, text) in texts.iter().enumerate() {
-            let (sensor, value) = text.split_once(':').expect("sensor:value");
-            head.times.push(base() + i as i64 * 1_000_000);
-            head.origins.push(0);
-            head.sequences.push(i as i64);
-            sensors.push((sensor != "-").then(|| sensor.to_owned()));
-            values.push(value.parse::<f64>().ok());
-        }
-        let columns: Vec<ArrayRef> =
-            vec![std::sync::Arc::new(StringArray::from(sensors)), std::sync::Arc::new(Float64Array::from(values))];
-        Batch::new(&schema(), head, columns)
-    }
-
-    fn base() -> i64 {
-        time::floor_to(kafka_client::now(), 3_600_000_000, 0)
-    }
-
-    fn sink(brokers: &str, more: &str) -> KafkaSink {
-        let text = format!("brokers = '{brokers}'\n{more}");
-        toml::from_str(&text).unwrap_or_else(|error| panic!("{text}\n{error}"))
-    }
-
-    fn open(brokers: &str, more: &str) -> Result<Box<dyn Writer>, Failure> {
-        let (sink, origins) = (sink(brokers, more), Origins::default());
-        let mut faults = Vec::new();
-        sink.plan(&schema(), &mut faults);
-        assert_eq!(faults, []);
-        sink.open(Opening {
-            job: "job",
-            delivery: Delivery::AtLeastOnce,
-            resumes: false,
-            name: "alerts",
-            input: &schema(),
-            shard: (0, 1),
-            origins: &origins,
-        })
-    }
-
-    /// All messages of a topic, by partition: `key seconds payload headers`.
-    fn topic(brokers: &str, topic: &str, count: usize) -> Vec<String> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("group.id", "reader").set("fetch.wait.max.ms", "10");
-        let consumer: BaseConsumer = config.create().expect("a consumer");
-        let partitions =
-            kafka_client::partitions_of(consumer.client(), topic, REQUEST).expect("an answer").expect("the topic");
-        let mut list = TopicPartitionList::new();
-        partitions
-            .iter()
-            .for_each(|number| list.add_partition_offset(topic, *number, Offset::Beginning).expect("an offset"));
-        consumer.assign(&list).expect("assigned");
-        let began = Instant::now();
-        let mut lines = Vec::new();
-        while lines.len() < count {
-            assert!(began.elapsed() < Duration::from_secs(20), "no more after {lines:?}");
-            let Some(Ok(message)) = consumer.poll(Duration::from_millis(20)) else { continue };
-            let text = |bytes: Option<&[u8]>| {
-                bytes.map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
-            };
-            let headers = message
-                .headers()
-                .map_or_else(Vec::new, |h| h.iter().map(|h| format!("{}={}", h.key, text(h.value))).collect());
-            let seconds = (message.timestamp().to_millis().expect("a timestamp") - base() / 1_000) / 1_000;
-            let payload = text(message.payload()).replace(&time::format(base()), "BASE");
-            lines.push(
-                format!("{} {seconds} {payload} {}", text(message.key()), headers.join(",")).trim_end().to_owned(),
-            );
-        }
-        lines
-    }
-
-    const CREATE: &str = "topic = 'out'\ncreate = { partitions = 2 }\n";
-
-    #[test]
-    fn rows_arrive_with_keys_headers_and_times() {
-        for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
-            let brokers = broker();
-            let headers = "headers = { engine = 'eagre', sensor = '{sensor}', both = '<{sensor} {value}>' }";
-            let mut writer =
-                open(&brokers, &format!("{CREATE}compression = '{compression}'\nkey = 'sensor'\n{headers}"))
-                    .expect("a writer");
-            writer.write(&rows(&["a:1.5", "-:NaN", "a:x"])).expect("written");
-            writer.finish().expect("flushed");
-            let mut lines = topic(&brokers, "out", 3);
-            lines.sort_unstable();
-            let value = |seconds: i64| time::format(base() + seconds * 1_000_000);
-            let expected = [
-                format!(
-                    r#"- 1 {{"event_time":"{}","sensor":null,"value":"NaN"}} both=< NaN>,engine=eagre,sensor=-"#,
-                    value(1)
-                ),
-                r#"a 0 {"event_time":"BASE","sensor":"a","value":1.5} both=<a 1.5>,engine=eagre,sensor=a"#.to_owned(),
-                format!(
-                    r#"a 2 {{"event_time":"{}","sensor":"a","value":null}} both=<a >,engine=eagre,sensor=a"#,
-                    value(2)
-                ),
-            ];
-            assert_eq!(lines, expected, "{compression}");
-        }
-    }
-
-    #[test]
-    fn keys_keep_their_order_and_a_full_queue_only_slows() {
-        let brokers = broker();
-        let mut writer =
-            open(&brokers, &format!("{CREATE}key = 'sensor'\nproperties = {{ 'queue.buffering.max.messages' = 50 }}"))
-                .expect("a writer");
-        let texts: Vec<String> = (0..2_000).map(|i| format!("s{}:{i}", i % 7)).collect();
-        writer.write(&rows(&texts.iter().map(String::as_str).collect::<Vec<_>>())).expect("written");
-        writer.finish().expect("flushed");
-        let mut seen: BTreeMap<String, i64> = BTreeMap::new();
-        for line in topic(&brokers, "out", texts.len()) {
-            let mut words = line.split(' ');
-            let (key, seconds) =
-                (words.next().expect("a key"), words.next().and_then(|s| s.parse::<i64>().ok()).expect("seconds"));
-            assert!(seen.insert(key.to_owned(), seconds).is_none_or(|before| before < seconds), "{line}");
-        }
-        assert_eq!(seen.len(), 7);
-    }
-
-    #[test]
-    fn a_topic_that_is_missing_is_a_failure_or_made() {
-        let brokers = broker();
-        open(&brokers, CREATE).expect("made");
-        open(&brokers, CREATE).expect("it is there already");
-        let failure = open(&brokers, "topic = 'uot'").err().expect("a failure").to_string();
-        assert_eq!(
-            failure,
-            "there is no topic `uot`\n  help: did you mean `out`? (create = { partitions = 8, replication = 1 } makes it)"
-        );
-    }
-
-    #[test]
-    fn brokers_that_are_away_are_waited_for() {
-        let cluster = MockCluster::new(1).expect("a mock cluster");
-        cluster.create_topic("out", 1, 1).expect("a topic");
-        let brokers = cluster.bootstrap_servers();
-        let mut writer = open(&brokers, "topic = 'out'").expect("a writer");
-        cluster.broker_down(1).expect("down");
-        writer.write(&rows(&["a:1"])).expect("queued");
-        let began = Instant::now();
-        while !writer.trouble().and_then(|say| say()).is_some_and(|trouble| trouble.contains("is away since")) {
-            assert!(began.elapsed() < Duration::from_secs(20), "no trouble is seen");
-            thread::sleep(Duration::from_millis(5));
-        }
-        cluster.broker_up(1).expect("up");
-        writer.finish().expect("flushed");
-        let refused =
-            [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT];
-        cluster.request_errors(RDKafkaApiKey::Produce, &refused);
-        writer.write(&rows(&["a:2", "b:3"])).expect("queued");
-        writer.finish().expect("flushed in spite of the errors");
-        assert_eq!(topic(&brokers, "out", 3).len(), 3);
-    }
-
-    #[test]
-    fn a_topic_is_not_looked_for_longer_than_delivery_is_tried() {
-        let mut writer = open("127.0.0.1:1", "topic = 'out'\ndelivery_timeout = '300ms'").expect("it waits");
-        let failure = writer.write(&rows(&["a:1"])).expect_err("too late").to_string();
-        assert!(
-            failure.starts_with("topic `out` could not be reached: broker 127.0.0.1:1 is away since "),
-            "{failure}"
-        );
-        assert!(failure.ends_with("it was tried for 300ms, as `delivery_timeout` says"), "{failure}");
-    }
-
-    #[test]
-    fn what_cannot_be_delivered_is_a_failure() {
-        let cluster = MockCluster::new(1).expect("a mock cluster");
-        cluster.create_topic("out", 1, 1).expect("a topic");
-        let brokers = cluster.bootstrap_servers();
-        let mut writer = open(&brokers, "topic = 'out'\nacks = '1'").expect("a writer");
-        cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
-        writer.write(&rows(&["a:1"])).expect("queued");
-        let failure = writer.finish().expect_err("refused").to_string();
-        assert!(failure.starts_with("a message could not be delivered to out[0]: "), "{failure}");
-        assert!(failure.ends_with("raise the topic's max.message.bytes"), "{failure}");
-        let mut writer = open(&brokers, "topic = 'out'\ndelivery_timeout = '300ms'").expect("a writer");
-        cluster.broker_down(1).expect("down");
-        writer.write(&rows(&["a:1", "b:2"])).expect("queued");
-        let failure = writer.finish().expect_err("too late").to_string();
-        assert!(
-            failure.starts_with("2 messages could not be delivered to out[0]: ") || failure.starts_with("a message"),
-            "{failure}"
-        );
-        assert!(
-            failure.contains("is away since")
-                && failure.ends_with("it was tried for 300ms, as `delivery_timeout` says"),
-            "{failure}"
-        );
-    }
-
-    #[test]
-    fn a_configuration_is_checked() {
-        for (more, expected) in [
-            ("topic = 'out'\nheaders = { a = 'x{value}' }", ""),
-            ("topic = 'out'\nkey = 'sensr'", "key: there is no field `sensr` (did you mean `sensor`?)"),
-            (
-                "topic = 'o t'",
-                "topic: `o t` is no name of a topic (up to 249 letters, digits, dots, underscores and hyphens)",
-            ),
-            (
-                "topic = 'out'\nheaders = { a = '{' }",
-                "headers.a: `{` has a brace that is not closed (write \"{field}\")",
-            ),
-            (
-                "topic = 'out'\nheaders = { a = '{valeu}' }",
-                "headers.a: there is no field `valeu` (did you mean `{value}`?)",
-            ),
-            (
-                "topic = 'out'\ndelivery_timeout = '1ms'",
-                "delivery_timeout: it must be longer than `linger` (write for example \"5m\", or \"0s\" for ever)",
-            ),
-            ("topic = 'out'\ncreate = { partitions = 0 }", "create.partitions: a topic has at least one partition"),
-            (
-                "topic = 'out'\ncreate = { partitions = 1 }\nsecurity = { mechanism = 'OAUTHBEARER', token_file = 't' }",
-                "create: a topic cannot be made with an OAUTHBEARER login (make it beforehand)",
-            ),
-            ("topic = 'out'\nproperties = { acks = 1 }", "properties.acks: `acks` may not be set here (write `acks`)"),
-        ] {
-            let mut faults = Vec::new();
-            sink("a", more).plan(&schema(), &mut faults);
-            let found: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            assert_eq!(found.join("; "), expected, "{more}");
-        }
     }
 }
