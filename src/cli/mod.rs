@@ -12,10 +12,12 @@ macro_rules! say {
 }
 
 mod args;
+mod cluster;
 mod demo;
 mod doctor;
 mod json;
 mod live;
+mod mesh;
 mod run;
 mod show;
 
@@ -38,6 +40,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Run(run) => run::run(&run, &registry),
+        Command::Cluster(cluster) => cluster::cluster(&cluster, &registry),
         Command::Check { job } => check(&job, &registry),
         Command::Graph { job, format, fields } => graph(&job, format, fields, &registry),
         Command::Demo(demo) => demo::demo(&demo, registry),

@@ -11,6 +11,7 @@
 mod decode;
 pub mod driver;
 mod intake;
+mod mesh;
 pub mod metrics;
 mod mount;
 mod order;
@@ -27,7 +28,8 @@ mod tests;
 mod threads;
 pub mod wall;
 
+pub use mesh::{MeshSettings, Place};
 pub use mount::is_guarded;
 pub use partitions::Standing;
-pub use start::{Job, Status, start};
+pub use start::{Job, Status, start, start_among};
 pub use threads::Spent;

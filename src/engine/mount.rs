@@ -55,6 +55,13 @@ pub struct Mounting<'s> {
     pub settings: EngineSettings,
 }
 
+impl Mounting<'_> {
+    /// The number of this worker among those of its process.
+    fn worker(&self) -> usize {
+        self.shared.peers.place().local(self.scope.index()).expect("a worker of this process")
+    }
+}
+
 /// The streams of a mounted source.
 pub struct SourceStreams<'s> {
     /// Records.
@@ -228,7 +235,7 @@ pub fn split<'s>(
     let (parcels, parcels_stream) = builder.new_output();
     let (rejected, rejected_stream) = builder.new_output();
     let (mut parcels, mut rejected) = (Out::from(parcels), Out::from(rejected));
-    let (shared, name, worker) = (mounting.shared.clone(), name.to_owned(), mounting.scope.index());
+    let (shared, name, worker) = (mounting.shared.clone(), name.to_owned(), mounting.worker());
     builder.build(move |caps| {
         drop(caps);
         move |_| {
@@ -291,7 +298,7 @@ pub fn step<'s>(
         ports,
         shared: mounting.shared.clone(),
         number,
-        worker: mounting.scope.index(),
+        worker: mounting.worker(),
         name: name.to_owned(),
     };
     builder.build(move |caps| {

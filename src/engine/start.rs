@@ -2,6 +2,7 @@
 
 use super::decode::{DecodePool, Decoders};
 use super::intake::{self, Found, Lane};
+use super::mesh::{self, FoundWord, MeshSettings, Peers, Word};
 use super::metrics::{Metrics, SinkCounts, SourceCounts, StepCounts, read_step};
 use super::mount::Mounting;
 use super::partitions::{Partitions, Standing};
@@ -23,7 +24,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
-use timely::communication::Config as Communication;
+use timely::execute::execute_from;
 use timely::worker::Worker;
 
 /// How a worker waits when it has nothing to do; it is woken by whoever has something for it.
@@ -84,28 +85,51 @@ pub struct Status {
 
 /// Opens sources and sinks and sets the workers going.
 pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
+    start_among(plan, workers, None)
+}
+
+/// Starts the part of a job that is this process's, of several that run it, with so many workers each.
+///
+/// # Errors
+///
+/// Another process that does not fit, does not come, or fails; a source or sink that cannot be opened.
+pub fn start_among(plan: Plan, workers: usize, mesh: Option<&MeshSettings>) -> Result<Job, Failure> {
     let names = plan.steps.iter().map(|step| step.name.clone()).collect();
-    let shared = Shared::new(Metrics::new(&plan, workers), Partitions::new(groups(&plan)), Origins::new(names));
-    let mut start = Start { plan, shared: Arc::new(shared), sources: Vec::new() };
-    start.sources = (0..start.plan.sources.len()).map(|i| start.open_source(i, workers)).collect::<Result<_, _>>()?;
-    let writers = start.open_sinks(workers)?;
+    let (peers, connected) = match mesh {
+        None => (Peers::none(workers), None),
+        Some(mesh) => mesh::join(&plan, workers, mesh).map(|(peers, connected)| (peers, Some(connected)))?,
+    };
+    let partitions = Partitions::new(groups(&plan)).telling(peers.teller());
+    let shared = Arc::new(Shared::new(Metrics::new(&plan, workers), partitions, Origins::new(names), peers));
+    let records = connected.map(|connected| connected.start(&shared)).transpose()?;
+    begin(Start { plan, shared: shared.clone(), sources: Vec::new() }, records).inspect_err(|failure| {
+        shared.fail(failure.clone());
+        shared.peers.flush();
+    })
+}
+
+fn begin(mut start: Start, records: Option<mesh::Records>) -> Result<Job, Failure> {
+    start.sources = (0..start.plan.sources.len()).map(|i| start.open_source(i)).collect::<Result<_, _>>()?;
+    let writers = start.open_sinks()?;
     let start = Arc::new(start);
     let pool = DecodePool::new(
         std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1)),
         &start.shared.metrics.threads,
     );
     discover(&start);
-    let writers = Mutex::new(writers.into_iter().map(Some).collect::<Vec<_>>());
+    let writers = Mutex::new(writers);
     let begun = wall::now();
     let (mine, shared) = (start.clone(), start.shared.clone());
-    let config =
-        timely::Config { communication: Communication::Process(workers), worker: timely::WorkerConfig::default() };
+    let place = shared.peers.place();
     let (ends, ended) = mpsc::channel();
     let run = move || {
         let _ends = ends;
-        let guards = timely::execute(config, move |worker| {
-            let writers = writers.lock().expect("no worker panics here").get_mut(worker.index()).and_then(Option::take);
-            work(worker, &mine, &pool, writers.expect("every worker has its writers, and takes them once"));
+        let guards = mesh::allocators(place, records, &shared).and_then(|(builders, links)| {
+            execute_from(builders, links, timely::WorkerConfig::default(), move |worker| {
+                let mut writers = writers.lock().expect("no worker panics here");
+                let writers = place.local(worker.index()).and_then(|local| writers[local].take());
+                work(worker, &mine, &pool, writers.expect("every worker has its writers, and takes them once"));
+            })
         });
         let failed = match guards {
             Ok(guards) => guards.join().into_iter().find_map(Result::err),
@@ -114,6 +138,7 @@ pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
         if let Some(error) = failed {
             shared.fail(Failure::new(format!("a worker ended: {error}")));
         }
+        shared.peers.end();
     };
     let thread = Builder::new().name("eagre:job".into()).spawn(run);
     let thread = thread.map_err(|e| Failure::new(format!("the job's thread cannot be started: {e}")))?;
@@ -139,12 +164,12 @@ impl Job {
 
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.start.shared.fallen() || self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits so long for it to end; says whether it has.
     pub fn ends_within(&self, time: Duration) -> bool {
-        self.ended.recv_timeout(time) == Err(RecvTimeoutError::Disconnected)
+        self.ended.recv_timeout(time) == Err(RecvTimeoutError::Disconnected) || self.start.shared.fallen()
     }
 
     /// How it stands.
@@ -163,8 +188,14 @@ impl Job {
     }
 
     /// Waits for the end; gives how it stood then.
+    ///
+    /// Where another process has gone or failed, or this one has, the workers of this one are left to themselves: the
+    /// process is to end.
     pub fn wait(&mut self) -> Result<Status, Failure> {
-        let joined = self.thread.take().map_or(Ok(()), JoinHandle::join);
+        while !self.ends_within(PARK) {}
+        let thread = self.thread.take().filter(|_| !self.start.shared.fallen());
+        let joined = thread.map_or(Ok(()), JoinHandle::join);
+        self.start.shared.peers.flush();
         let status = self.status();
         match self.start.shared.failure() {
             Some(failure) => Err(failure),
@@ -190,17 +221,23 @@ impl Start {
         self.shared.partitions.all().into_iter().filter_map(of).collect()
     }
 
-    fn open_source(&self, i: usize, workers: usize) -> Result<OpenSource, Failure> {
+    fn open_source(&self, i: usize) -> Result<OpenSource, Failure> {
         let plan = &self.plan.sources[i];
         let doing = |failure: Failure| failure.doing(format_args!("source `{}`", plan.name));
         let feed: Arc<dyn Feed> = plan.source.open(&plan.name, &plan.output).map_err(doing)?.into();
+        let workers = self.shared.peers.place().all_workers();
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
         let decoders = Decoders::new(feed.decoder());
-        let names = first_partitions(&plan.name, &feed).map_err(doing)?;
+        let own = first_partitions(&plan.name, &feed).map_err(doing)?;
+        let names = self.shared.agree_on(own.clone())?;
+        let own: BTreeSet<String> = own.into_iter().collect();
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
         let open = OpenSource { feed, decoders, alone, found };
         for (name, shown) in self.named(i, names, open.alone) {
-            if let Some(origin) = self.add(i, &shown) {
+            if let Some(origin) = self.add(i, &shown).filter(|origin| self.shared.reads(*origin)) {
+                if !own.contains(&name) {
+                    self.see(&open, &name).map_err(doing)?;
+                }
                 self.open_partition(i, &open, origin, name, BEFORE_ALL);
             }
         }
@@ -238,9 +275,17 @@ impl Start {
     /// it; when all have heard, it begins at the watermark that the steps have come to, so that no window that has
     /// fired can get a record that would have been on time.
     fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
+        let peers = &self.shared.peers;
+        let naming = peers.naming();
         let Some(origin) = self.add(i, shown) else { return };
-        open.tell(origin, Found::Announced(origin));
-        self.shared.wake_readers();
+        if peers.place().leads() {
+            peers.tell(Word::Found(FoundWord { source: i, name: name.clone(), shown: shown.to_owned() }));
+        }
+        drop(naming);
+        if self.shared.reads(origin) {
+            open.tell(origin, Found::Announced(origin));
+            self.shared.wake_readers();
+        }
         let fed: Vec<bool> = sources_of_drivers(&self.plan).iter().map(|sources| sources.contains(&i)).collect();
         let drivers = || self.shared.metrics.steps.iter().zip(&fed).filter(|(_, fed)| **fed).map(|(counts, _)| counts);
         let heard = |epoch: u64| drivers().all(|counts| read_step(counts).epoch > epoch);
@@ -253,28 +298,54 @@ impl Start {
         let reached =
             drivers().map(|counts| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
         let reached = reached.max().unwrap_or(BEFORE_ALL);
-        self.shared.partitions.begin(origin, reached);
-        self.open_partition(i, open, origin, name, reached);
-        self.shared.wake_readers();
+        peers.tell(Word::Heard(origin, reached));
+        peers.heard(origin, peers.place().process, reached);
+        while self.shared.reads(origin) && !self.shared.stopping() {
+            if let Some(reached) = peers.all_heard(origin) {
+                self.shared.partitions.begin(origin, reached);
+                self.open_partition(i, open, origin, name, reached);
+                return self.shared.wake_readers();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
-    /// The writers of each worker, for each sink.
-    fn open_sinks(&self, workers: usize) -> Result<Vec<Writers>, Failure> {
-        let mut all: Vec<Writers> = (0..workers).map(|_| Vec::new()).collect();
+    /// Waits until this process sees a partition that the leader has found.
+    fn see(&self, open: &OpenSource, name: &str) -> Result<(), Failure> {
+        let begun = wall::now();
+        while !open.feed.partitions()?.iter().any(|seen| seen == name) {
+            if begun.elapsed() > SEEN_WITHIN || self.shared.stopping() {
+                let message = format!("process 0 has found `{name}`, which this process does not see");
+                return Err(Failure::new(message).help("every process has to reach all that the job reads"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// The writers of each worker of this process, for each sink.
+    fn open_sinks(&self) -> Result<Vec<Option<Writers>>, Failure> {
+        let place = self.shared.peers.place();
+        let mut all: Vec<Option<Writers>> = (0..place.workers).map(|_| Some(Vec::new())).collect();
         for plan in &self.plan.sinks {
-            for (worker, writers) in all.iter_mut().enumerate() {
+            for (local, writers) in all.iter_mut().enumerate() {
+                let worker = place.process * place.workers + local;
                 let shard = match plan.sink.shards() {
-                    Shards::PerWorker => Some((worker, workers)),
+                    Shards::PerWorker => Some((worker, place.all_workers())),
                     Shards::One | Shards::InOrder => (worker == 0).then_some((0, 1)),
                 };
                 let open = |shard| plan.sink.open(&plan.name, &plan.input, shard, &self.shared.origins);
-                let writer = shard.map(open).transpose().map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
-                writers.push(writer);
+                let mut writer =
+                    shard.map(open).transpose().map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
+                writers.iter_mut().for_each(|writers| writers.push(writer.take()));
             }
         }
         Ok(all)
     }
 }
+
+/// How long a partition that the leader has found may take to be seen by another process.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the first partitions may take before it is said what they wait for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -356,8 +427,12 @@ fn spawn_reader(
     let _ = reader.set(thread.thread().clone());
 }
 
-/// Looks for new partitions, on a thread of its own because brokers may take their time.
+/// Looks for new partitions, on a thread of its own because brokers may take their time. Among several processes the
+/// leader looks and the others hear of them.
 fn discover(start: &Arc<Start>) {
+    if !start.shared.peers.place().leads() {
+        return hear_of_partitions(start);
+    }
     for (i, open) in start.sources.iter().enumerate() {
         let Some(every) = open.feed.discovers() else { continue };
         let (start, shared) = (start.clone(), start.shared.clone());
@@ -381,6 +456,24 @@ fn discover(start: &Arc<Start>) {
         shared.add_discoverer(thread.thread().clone());
     }
 }
+
+fn hear_of_partitions(start: &Arc<Start>) {
+    let mine = start.clone();
+    let hear = move || {
+        while !mine.shared.stopping() {
+            let Some(FoundWord { source, name, shown }) = mine.shared.peers.found_within(HEAR_EVERY) else { continue };
+            let open = &mine.sources[source];
+            if let Err(failure) = mine.see(open, &name) {
+                return mine.shared.fail(failure.doing(format_args!("source `{}`", mine.plan.sources[source].name)));
+            }
+            mine.grow(source, open, name, &shown);
+        }
+    };
+    Builder::new().name("eagre:discover".into()).spawn(hear).expect("a thread can be started");
+}
+
+/// How often a process that hears of partitions looks whether the job has stopped.
+const HEAR_EVERY: Duration = Duration::from_millis(200);
 
 /// The sources of every step, and behind them of what puts rows in order for each sink.
 fn sources_of_drivers(plan: &Plan) -> Vec<BTreeSet<usize>> {

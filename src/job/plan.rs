@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Plan {
     /// Its name.
     pub name: String,
+    /// What its text and all overrides come to.
+    pub fingerprint: u64,
     /// How many threads are to work; as many as there are cores where it does not say.
     pub workers: Option<usize>,
     /// Where the job keeps its own files, in a folder of its name.
@@ -468,7 +470,7 @@ fn demand(wiring: &Wiring, full: &Round, wide: &BTreeSet<usize>) -> Demand {
 }
 
 fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, registry: &Registry) -> Plan {
-    let Spec { name, workers, data_dir, engine, sources, steps, sinks } = spec;
+    let Spec { name, fingerprint, workers, data_dir, engine, sources, steps, sinks } = spec;
     let sources = sources.into_iter().zip(round.sources).filter_map(|(source, output)| {
         Some(SourcePlan {
             name: source.name,
@@ -511,8 +513,16 @@ fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, regist
             implicit: false,
         })
     });
-    let mut plan =
-        Plan { name, workers, data_dir, engine, sources: sources.collect(), steps: planned, sinks: sinks.collect() };
+    let mut plan = Plan {
+        name,
+        fingerprint,
+        workers,
+        data_dir,
+        engine,
+        sources: sources.collect(),
+        steps: planned,
+        sinks: sinks.collect(),
+    };
     let dead = dead_letters(&plan, registry);
     plan.sinks.extend(dead);
     plan

@@ -14,6 +14,7 @@ use crate::time::Interval;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The keys of a job.
 pub(super) const JOB_KEYS: [&str; 7] = ["name", "workers", "data_dir", "engine", "source", "step", "sink"];
@@ -31,6 +32,8 @@ pub(super) const SINK_KEYS: [&str; 2] = ["kind", "input"];
 /// A job as it is written.
 pub(super) struct Spec {
     pub name: String,
+    /// What all of it comes to, overrides included.
+    pub fingerprint: u64,
     pub workers: Option<usize>,
     pub data_dir: PathBuf,
     pub engine: EngineSettings,
@@ -61,6 +64,7 @@ pub(super) struct Described<T: ?Sized> {
 pub(super) fn read(text: &str, overrides: &Overrides, registry: &Registry, faults: &mut Vec<Located>) -> Option<Spec> {
     let mut root = Node::parse(text, faults)?;
     overrides.apply(&mut root, registry, faults);
+    let fingerprint = xxh3_64(root.to_toml().to_string().as_bytes());
     let before = faults.len();
     unknown_keys(&mut root, &JOB_KEYS, "a job", faults);
     if faults.len() == before {
@@ -73,7 +77,7 @@ pub(super) fn read(text: &str, overrides: &Overrides, registry: &Registry, fault
     let workers = at_least_one(&mut root, "workers", faults).map(|n| n as usize);
     let data_dir = text_of(&mut root, "data_dir", faults).map_or("eagre-data".into(), |(text, _)| text);
     let engine = engine(&mut root, faults);
-    Some(Spec { name, workers, data_dir: data_dir.into(), engine, sources, steps, sinks })
+    Some(Spec { name, fingerprint, workers, data_dir: data_dir.into(), engine, sources, steps, sinks })
 }
 
 /// A job that does nothing.
