@@ -245,6 +245,8 @@ fn rise(standing: &mut Standing, watermark: EventTime) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     #[test]
     fn only_those_that_speak_hold_the_others_back() {
@@ -271,9 +273,11 @@ mod tests {
 
     #[test]
     fn other_processes_are_told_what_is_new_and_once() {
-        let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let calls = Arc::new(AtomicUsize::new(0));
         let called = calls.clone();
-        let teller: Teller = Box::new(move || drop(called.fetch_add(1, std::sync::atomic::Ordering::SeqCst)));
+        let teller: Teller = Box::new(move || {
+            called.fetch_add(1, SeqCst);
+        });
         let (here, there) = (Partitions::new(vec![0]).telling(Some(teller)), Partitions::new(vec![0]));
         let reached = |watermark| Reached { watermark, newest: watermark };
         (0..2).for_each(|origin| here.add(0, origin, "p", BEFORE_ALL));
@@ -293,6 +297,6 @@ mod tests {
         here.end(0);
         here.end(1);
         let ended: Vec<_> = here.news().iter().map(|report| (report.origin, report.ended)).collect();
-        assert_eq!((ended, calls.load(std::sync::atomic::Ordering::SeqCst)), (vec![(0, true), (1, true)], 2));
+        assert_eq!((ended, calls.load(SeqCst)), (vec![(0, true), (1, true)], 2));
     }
 }

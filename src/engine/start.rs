@@ -126,8 +126,8 @@ fn begin(mut start: Start, records: Option<mesh::Records>) -> Result<Job, Failur
         let _ends = ends;
         let guards = mesh::allocators(place, records, &shared).and_then(|(builders, links)| {
             execute_from(builders, links, timely::WorkerConfig::default(), move |worker| {
-                let mut writers = writers.lock().expect("no worker panics here");
-                let writers = place.local(worker.index()).and_then(|local| writers[local].take());
+                let take = |local: usize| writers.lock().expect("no worker panics here")[local].take();
+                let writers = place.local(worker.index()).and_then(take);
                 work(worker, &mine, &pool, writers.expect("every worker has its writers, and takes them once"));
             })
         });

@@ -46,10 +46,10 @@ path = 'windows.jsonl'
 kind = 'file'
 input = 'z'
 path = 'scores.jsonl'
-[sink.by_key]
+[sink.sums]
 kind = 'file'
 input = 'by_key'
-path = 'by_key.jsonl'
+path = 'sums.jsonl'
 [sink.late]
 kind = 'file'
 input = ['w.late', 'z.late']
@@ -57,7 +57,7 @@ path = 'late.jsonl'
 ";
 
 /// What the job writes.
-const OUTPUTS: [&str; 4] = ["windows.jsonl", "scores.jsonl", "by_key.jsonl", "late.jsonl"];
+const OUTPUTS: [&str; 4] = ["windows.jsonl", "scores.jsonl", "sums.jsonl", "late.jsonl"];
 
 /// A partition of the log: sums of thirds and sevenths depend on their order, and some records come late.
 fn partition(number: i64, records: i64) -> String {

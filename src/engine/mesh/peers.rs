@@ -294,12 +294,16 @@ fn take(shared: &Shared, from: usize, word: Word) {
         // Both ends of these channels are here.
         Word::Decided(what) => drop(peers.decided.0.send(what)),
         Word::Found(found) => drop(peers.found.0.send(found)),
-        Word::Epoch(epoch) => drop(shared.reach_epoch(epoch)),
+        Word::Epoch(epoch) => {
+            shared.reach_epoch(epoch);
+        }
         Word::Standings(reports) => {
             shared.partitions.hear(reports);
             shared.moved_on();
         }
-        Word::Announced(origin, epoch) => drop(shared.hear_announced(origin, epoch)),
+        Word::Announced(origin, epoch) => {
+            shared.hear_announced(origin, epoch);
+        }
         Word::Heard(origin, reached) => peers.heard(origin, from, reached),
         Word::Stop => shared.halt(),
         Word::Failed(why) => {
