@@ -286,7 +286,7 @@ fn a_cluster_begins_again_when_a_process_dies_and_stops_when_asked() {
 
 #[test]
 fn a_cluster_gives_up_in_the_end_and_knows_a_job_that_is_wrong() {
-    let folder = folder(&[("path = 'windows.jsonl'", "path = '/dev/full'")]);
+    let folder = folder(&[("path = 'windows.jsonl'", "path = '/dev/full'\nformat = 'json'")]);
     let ended = folder.run(&["cluster", "job.toml", "--restarts", "1", "--workers", "1"]);
     assert_eq!(ended.code, Some(1), "{}", ended.said);
     assert!(ended.said.contains("error: given up after 1 restarts in a row"), "{}", ended.said);
