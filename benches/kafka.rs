@@ -1,9 +1,10 @@
 //! J1 from a topic, beside a program that does nothing but consume it in batches by librdkafka; and how long a message
-//! takes from one topic through the engine into another.
+//! takes from one topic through the engine into another, beside a loop that does nothing but pass each on, at the same
+//! time and from the same topic, and beside the way into the first topic alone.
 //!
 //! `EAGRE_KAFKA=127.0.0.1:19092 cargo bench --bench kafka [-- --events 2000000 --rounds 5 --rate 10000 --seconds 10]`;
 //! `scripts/kafka start` starts a broker. Without one it says so and ends. The lines of W1 are put once into a topic of
-//! four partitions. Each run is a process of its own, and the runs alternate.
+//! four partitions. Each run is a process of its own, and the runs alternate. `--events 0` measures latency only.
 #![allow(
     clippy::disallowed_methods,
     unsafe_code,
@@ -38,6 +39,8 @@ use std::time::{Duration, Instant};
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const PARTITIONS: i32 = 4;
+/// Of a topic whose messages are passed on: one for each worker.
+const PASSED_PARTITIONS: i32 = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Outcome<()> {
@@ -54,8 +57,11 @@ fn main() -> Outcome<()> {
     let option = |name: &str, default: u64| -> Outcome<u64> {
         Ok(arguments.iter().skip_while(|a| *a != name).nth(1).map_or(Ok(default), |text| text.parse())?)
     };
-    throughput(&brokers, option("--events", 2_000_000)?, option("--rounds", 5)? as usize)?;
-    latency(&brokers, option("--rate", 10_000)?, option("--seconds", 10)?)
+    let rounds = option("--rounds", 5)? as usize;
+    if option("--events", 2_000_000)? > 0 {
+        throughput(&brokers, option("--events", 2_000_000)?, rounds)?;
+    }
+    latency(&brokers, option("--rate", 10_000)?, option("--seconds", 10)?, rounds)
 }
 
 fn throughput(brokers: &str, events: u64, rounds: usize) -> Outcome<()> {
@@ -119,9 +125,12 @@ fn fill(brokers: &str, topic: &str, lines: &Path, events: u64) -> Outcome<()> {
     // The events happened some time ago: they must not be taken for old ones.
     let new = new.set("retention.ms", "-1").set("message.timestamp.type", "LogAppendTime");
     wait_for(admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(PATIENCE))))?;
-    let producer = producer(brokers, "20")?;
+    let mut config = client(brokers);
+    config.remove("group.id");
+    config.set("compression.codec", "lz4").set("linger.ms", "20").set("queue.buffering.max.messages", "200000");
+    let producer: BaseProducer = config.create()?;
     for (number, line) in fs::read_to_string(lines)?.lines().enumerate() {
-        send(&producer, topic, number as i32 % PARTITIONS, line)?;
+        send(&producer, topic, Some(number as i32 % PARTITIONS), line)?;
     }
     producer.flush(PATIENCE)?;
     let held = held(brokers, topic);
@@ -135,15 +144,9 @@ fn held(brokers: &str, topic: &str) -> u64 {
     ends.sum()
 }
 
-fn producer(brokers: &str, linger: &str) -> Outcome<BaseProducer> {
-    let mut config = client(brokers);
-    config.remove("group.id");
-    config.set("compression.codec", "lz4").set("linger.ms", linger).set("queue.buffering.max.messages", "200000");
-    Ok(config.create()?)
-}
-
-fn send(producer: &BaseProducer, topic: &str, partition: i32, payload: &str) -> Outcome<()> {
-    let mut record = BaseRecord::<str, str>::to(topic).partition(partition).payload(payload);
+fn send(producer: &BaseProducer, topic: &str, partition: Option<i32>, payload: &str) -> Outcome<()> {
+    let mut record = BaseRecord::<str, str>::to(topic).payload(payload);
+    record.partition = partition;
     loop {
         record = match producer.send(record) {
             Ok(()) => return Ok(()),
@@ -154,13 +157,16 @@ fn send(producer: &BaseProducer, topic: &str, partition: i32, payload: &str) -> 
     }
 }
 
-fn consumer(brokers: &str, topic: &str, from: Offset) -> Outcome<BaseConsumer> {
+/// A consumer of all of these topics from their beginning.
+fn consumer(brokers: &str, topics: &[&str], partitions: i32) -> Outcome<BaseConsumer> {
     let mut config = client(brokers);
-    config.set("check.crcs", "true").set("fetch.queue.backoff.ms", "5").set("fetch.wait.max.ms", "10");
+    config.set("check.crcs", "true").set("fetch.queue.backoff.ms", "5").set("fetch.wait.max.ms", "5");
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
     let consumer: BaseConsumer = config.create()?;
     let mut all = TopicPartitionList::new();
-    (0..PARTITIONS).try_for_each(|p| all.add_partition_offset(topic, p, from))?;
+    for topic in topics {
+        (0..partitions).try_for_each(|p| all.add_partition_offset(topic, p, Offset::Beginning))?;
+    }
     consumer.assign(&all)?;
     Ok(consumer)
 }
@@ -170,7 +176,7 @@ const BATCH: usize = 4_096;
 
 /// The floor: takes so many messages, looks at nothing but their number and length.
 fn consume(brokers: &str, topic: &str, events: u64) -> Outcome<()> {
-    let consumer = consumer(brokers, topic, Offset::Beginning)?;
+    let consumer = consumer(brokers, &[topic], PARTITIONS)?;
     let mut batch = vec![std::ptr::null_mut(); BATCH];
     // SAFETY: the client lives until the end of this function, and the queue is given back before.
     let queue = unsafe { native::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
@@ -193,12 +199,37 @@ fn consume(brokers: &str, topic: &str, events: u64) -> Outcome<()> {
     Ok(())
 }
 
-fn latency(brokers: &str, rate: u64, seconds: u64) -> Outcome<()> {
+/// The ways that are measured: the topics in which they end.
+const WAYS: [&str; 3] = ["into the first topic", "through the engine", "through a bare loop"];
+
+/// How long messages took on each way.
+type Told = [Histogram<u64>; 3];
+
+fn latency(brokers: &str, rate: u64, seconds: u64, rounds: usize) -> Outcome<()> {
+    let told = (0..rounds).map(|round| passed(brokers, round, rate, seconds)).collect::<Outcome<Vec<Told>>>()?;
+    println!("from a topic into another, {rate} messages/s for {seconds} s, in ms: medians of {rounds} rounds");
+    println!("way                         told      p50      p90      p99    p99.9  least p99");
+    for (i, way) in WAYS.into_iter().enumerate() {
+        let ms = |quantile: f64| {
+            let of = |told: &Told| told[i].value_at_quantile(quantile) as f64 / 1e6;
+            let mut ms: Vec<f64> = told.iter().map(of).collect();
+            ms.sort_by(f64::total_cmp);
+            ms
+        };
+        let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|quantile| ms(quantile)[rounds / 2]);
+        let count: u64 = told.iter().map(|told| told[i].len()).sum();
+        println!("{way:<22} {count:>9} {p50:>8.2} {p90:>8.2} {p99:>8.2} {p999:>8.2} {:>10.2}", ms(0.99)[0]);
+    }
+    Ok(())
+}
+
+/// One round: the engine and the bare loop pass on the same messages at the same time.
+fn passed(brokers: &str, round: usize, rate: u64, seconds: u64) -> Outcome<Told> {
     let number = std::process::id();
-    let topics = ["in", "out"].map(|way| format!("bench-{way}-{number}"));
+    let topics = ["in", "out", "relayed"].map(|way| format!("bench-{way}-{number}-{round}"));
     let admin: AdminClient<DefaultClientContext> = client(brokers).create()?;
     for topic in &topics {
-        let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        let new = NewTopic::new(topic, PASSED_PARTITIONS, TopicReplication::Fixed(1));
         wait_for(admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(PATIENCE))))?;
     }
     let job = format!(
@@ -214,44 +245,70 @@ fn latency(brokers: &str, rate: u64, seconds: u64) -> Outcome<()> {
     let mut job = eagre::engine::start(planned, 2).map_err(|failure| failure.to_string())?;
     let (begun, ended) = (Instant::now(), AtomicBool::new(false));
     let told = std::thread::scope(|scope| {
-        let told = scope.spawn(|| told(brokers, &topics[1], begun, &ended).map_err(|error| error.to_string()));
-        let sent = falling(brokers, &topics[0], rate, seconds, begun);
-        std::thread::sleep(Duration::from_secs(2));
+        let told = scope.spawn(|| told(brokers, &topics, begun, &ended).map_err(|error| error.to_string()));
+        let relayed = scope.spawn(|| relay(brokers, &topics[0], &topics[2], &ended).map_err(|error| error.to_string()));
+        let sent = falling(brokers, &topics[0], rate, seconds, begun).map_err(|error| error.to_string());
+        std::thread::sleep(Duration::from_secs(1));
         ended.store(true, SeqCst);
-        sent.map_err(|error| error.to_string()).and_then(|()| told.join().map_err(|_| "panicked".to_owned())?)
+        let panicked = |_| "panicked".to_owned();
+        sent.and(relayed.join().map_err(panicked)?)?;
+        told.join().map_err(panicked)?
     });
     job.stop();
     job.wait().map_err(|failure| failure.to_string())?;
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     wait_for(admin.delete_topics(&names, &AdminOptions::new()))?;
-    let told = told?;
-    let ms = |quantile: f64| told.value_at_quantile(quantile) as f64 / 1e6;
-    println!("from a topic into another, {rate} messages/s for {seconds} s: {} told", told.len());
-    println!("ms: p50 {:.2}, p90 {:.2}, p99 {:.2}, p99.9 {:.2}", ms(0.5), ms(0.9), ms(0.99), ms(0.999));
-    Ok(())
+    Ok(told?)
 }
 
-/// Sends messages that say when they were due.
-fn falling(brokers: &str, topic: &str, rate: u64, seconds: u64, begun: Instant) -> Outcome<()> {
-    let producer = producer(brokers, "1")?;
-    let period = 1_000_000_000 / rate;
-    let first = begun.elapsed().as_nanos() as u64 + 2_000_000_000;
-    for number in 0..rate * seconds {
-        let due = first + number * period;
-        while (begun.elapsed().as_nanos() as u64) < due {
-            producer.poll(Duration::ZERO);
-            std::thread::sleep(Duration::from_micros(200));
+/// Passes on every message as it comes, until it is ended.
+fn relay(brokers: &str, from: &str, to: &str, ended: &AtomicBool) -> Outcome<()> {
+    let consumer = consumer(brokers, &[from], PASSED_PARTITIONS)?;
+    let mut config = passing(brokers);
+    // As the engine's sink does it.
+    config.set("compression.codec", "lz4").set("enable.idempotence", "true").set("partitioner", "murmur2_random");
+    let producer: BaseProducer = config.create()?;
+    while !ended.load(SeqCst) {
+        if let Some(message) = consumer.poll(Duration::from_millis(5)) {
+            let message = message?;
+            let payload = std::str::from_utf8(message.payload().ok_or("a payload")?)?;
+            send(&producer, to, None, payload)?;
         }
-        let payload = format!("{{\"due\":{due},\"key\":{}}}", number % 100);
-        send(&producer, topic, number as i32 % PARTITIONS, &payload)?;
+        producer.poll(Duration::ZERO);
     }
     Ok(producer.flush(PATIENCE)?)
 }
 
-/// How long messages took that come out, but for those of the first second.
-fn told(brokers: &str, topic: &str, begun: Instant, ended: &AtomicBool) -> Outcome<Histogram<u64>> {
-    let consumer = consumer(brokers, topic, Offset::Beginning)?;
-    let mut took = Histogram::new_with_max(60_000_000_000, 3)?;
+/// Sends messages that say when they were due.
+fn falling(brokers: &str, topic: &str, rate: u64, seconds: u64, begun: Instant) -> Outcome<()> {
+    let producer: BaseProducer = passing(brokers).create()?;
+    let period = 1_000_000_000 / rate;
+    let first = begun.elapsed().as_nanos() as u64 + 1_000_000_000;
+    for number in 0..rate * seconds {
+        let due = first + number * period;
+        while (begun.elapsed().as_nanos() as u64) < due {
+            producer.poll(Duration::ZERO);
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        let payload = format!("{{\"due\":{due},\"key\":{}}}", number % 100);
+        send(&producer, topic, Some(number as i32 % PASSED_PARTITIONS), &payload)?;
+    }
+    Ok(producer.flush(PATIENCE)?)
+}
+
+/// The settings of a producer that does not let messages wait.
+fn passing(brokers: &str) -> ClientConfig {
+    let mut config = client(brokers);
+    config.remove("group.id");
+    config.set("linger.ms", "1");
+    config
+}
+
+/// How long messages took that come out of each topic, but for those of the first second.
+fn told(brokers: &str, topics: &[String; 3], begun: Instant, ended: &AtomicBool) -> Outcome<Told> {
+    let consumer = consumer(brokers, &topics.each_ref().map(String::as_str), PASSED_PARTITIONS)?;
+    let histogram = || Histogram::new_with_max(60_000_000_000, 3);
+    let mut took = [histogram()?, histogram()?, histogram()?];
     let mut first = None;
     while !ended.load(SeqCst) {
         let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
@@ -259,7 +316,8 @@ fn told(brokers: &str, topic: &str, begun: Instant, ended: &AtomicBool) -> Outco
         let row: serde_json::Value = serde_json::from_slice(message.payload().ok_or("a payload")?)?;
         let due = row["due"].as_u64().ok_or("a time")?;
         if due > *first.get_or_insert(due) + 1_000_000_000 {
-            took.saturating_record((begun.elapsed().as_nanos() as u64).saturating_sub(due).max(1));
+            let way = topics.iter().position(|topic| topic == message.topic()).ok_or("a topic of ours")?;
+            took[way].saturating_record((begun.elapsed().as_nanos() as u64).saturating_sub(due).max(1));
         }
     }
     Ok(took)

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod check;
+pub mod checkpoint;
 pub mod cli;
 pub mod engine;
 pub mod expression;

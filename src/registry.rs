@@ -2,7 +2,6 @@
 
 use crate::fault::{Failure, Fault};
 use crate::operator::{Operator, Planned, Planning};
-use crate::origin::Origins;
 use crate::schema::Schema;
 use crate::sink::{Opening, Shards, Sink, Writer};
 use crate::source::{Feed, Resource, Source};
@@ -139,14 +138,10 @@ pub trait AnySink: Send + Sync {
     fn writes(&self) -> Option<Resource>;
     /// See [`Sink::shards`].
     fn shards(&self) -> Shards;
-    /// Opens shard `shard.0` of `shard.1`; see [`Sink::open`].
-    fn open(
-        &self,
-        name: &str,
-        input: &Schema,
-        shard: (usize, usize),
-        origins: &Origins,
-    ) -> Result<Box<dyn Writer>, Failure>;
+    /// See [`Sink::delivers_exactly_once`].
+    fn delivers_exactly_once(&self) -> bool;
+    /// See [`Sink::open`].
+    fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure>;
 }
 
 impl<S: Sink> AnySink for S {
@@ -162,13 +157,11 @@ impl<S: Sink> AnySink for S {
         Sink::shards(self)
     }
 
-    fn open(
-        &self,
-        name: &str,
-        input: &Schema,
-        shard: (usize, usize),
-        origins: &Origins,
-    ) -> Result<Box<dyn Writer>, Failure> {
-        Sink::open(self, Opening { name, input, shard, origins })
+    fn delivers_exactly_once(&self) -> bool {
+        Sink::delivers_exactly_once(self)
+    }
+
+    fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
+        Sink::open(self, opening)
     }
 }

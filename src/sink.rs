@@ -1,7 +1,7 @@
 //! The contract of a sink: where results go.
 //!
 //! A writer runs on a thread of its own, never on a worker. What it was given and has not flushed may be lost with the
-//! process; what it flushed is kept.
+//! process; what it flushed is kept, once that flush is no longer under way.
 
 use crate::batch::Batch;
 use crate::fault::{Failure, Fault};
@@ -11,6 +11,8 @@ use crate::source::Resource;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 /// The configuration of a kind of sink; it is what a job file says under `[sink.NAME]`.
 pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -28,6 +30,12 @@ pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// How many writers there are.
     fn shards(&self) -> Shards;
 
+    /// Whether its writers can deliver exactly once: whether [`Writer::seal`], [`Writer::publish`] and
+    /// [`Writer::recover`] do what they say.
+    fn delivers_exactly_once(&self) -> bool {
+        false
+    }
+
     /// Opens a writer.
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure>;
 }
@@ -35,14 +43,41 @@ pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
 /// What a writer is opened with.
 #[derive(Clone)]
 pub struct Opening<'a> {
+    /// The job's name.
+    pub job: &'a str,
     /// The sink's name in the job.
     pub name: &'a str,
     /// The fields of the batches that will come.
     pub input: &'a Schema,
-    /// Which writer of how many.
+    /// Which writer of how many. With [`Delivery::ExactlyOnce`] how many there are never changes in the life of a job's
+    /// checkpoints, whatever the number of workers.
     pub shard: (usize, usize),
+    /// What is promised of rows.
+    pub delivery: Delivery,
+    /// Whether the job goes on from a checkpoint: what an earlier run left is then kept.
+    pub resumes: bool,
     /// The names of origins.
     pub origins: &'a Origins,
+}
+
+/// What is promised of the rows that a sink is given, when the job dies and goes on from its newest checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Delivery {
+    /// None is lost; rows that were written after the checkpoint are written again. They are seen at once.
+    #[default]
+    AtLeastOnce,
+    /// None is lost and none is seen twice. They are seen when the checkpoint is there that they belong to.
+    ExactlyOnce,
+}
+
+impl Delivery {
+    /// The word in `delivery = "..."`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Delivery::AtLeastOnce => "at_least_once",
+            Delivery::ExactlyOnce => "exactly_once",
+        }
+    }
 }
 
 /// How many writers a sink has.
@@ -63,18 +98,69 @@ pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// An open shard of a sink.
 ///
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
-/// 2. After `flush` returns, everything written before is where it belongs.
-/// 3. `finish` is called once, at the end of the job, instead of a last `flush`.
+/// 2. After `flush` returns, everything written before is where it belongs; unless `flushing` says that this is still
+///    to come, which the engine then asks again and again, and writes on meanwhile.
+/// 3. `finish` is called once, at the end of the job, instead of a last `flush`. Neither it nor `seal` returns before all
+///    flushes have come to their end.
+///
+/// **With checkpoints** the engine also calls, in this order and for one checkpoint after the other:
+///
+/// ```text
+/// recover(id, outbox)?   write* seal(id)   write* publish(id)   write* seal(id+)   write* publish(id+) ...   finish
+/// ```
+/// What is written between `seal(5)` and `seal(6)` belongs to checkpoint 6; `publish(5)` comes before `seal(6)`. Numbers
+/// of checkpoints rise and have gaps. A writer that delivers at least once needs none of this: what it is given is
+/// flushed before a checkpoint is made.
+///
+/// **A writer that delivers exactly once** shows nothing of what it was given (or shows what will be written again, the
+/// same, byte for byte) before `publish`. `flush` is then no more than a hint that an epoch has ended.
 pub trait Writer: Send {
     /// Takes a batch.
     fn write(&mut self, batch: &Batch) -> Result<(), Failure>;
 
-    /// Makes everything written so far visible.
+    /// Makes everything written so far visible, or begins to.
     fn flush(&mut self) -> Result<(), Failure>;
 
-    /// Flushes and closes.
+    /// How many of the flushes that were begun are still under way, the newest ones: 0 where `flush` waits by itself. A
+    /// writer that sends to others says it here, so that what comes next does not wait for their answer.
+    fn flushing(&mut self) -> Result<usize, Failure> {
+        Ok(0)
+    }
+
+    /// Flushes, and waits until no flush is under way.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let mut nap = Duration::from_micros(100);
+        while self.flushing()? > 0 {
+            thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Says that everything written so far belongs to checkpoint `id` or one before, and gives the *outbox*, which the
+    /// checkpoint keeps: all that [`Writer::recover`] needs to publish it, should the process die. What is not in the
+    /// outbox must be durable when this returns.
+    fn seal(&mut self, _id: u64) -> Result<Vec<u8>, Failure> {
+        self.settle()?;
+        Ok(Vec::new())
+    }
+
+    /// Hears that checkpoint `id`, with what `seal(id)` gave, is there for good: what belongs to it is to be seen. When
+    /// this returns, it is, durably.
+    fn publish(&mut self, _id: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Is told, first of all, that the job goes on from checkpoint `id`, and the outbox that it has of this shard:
+    /// publishes that, unless it has been published, and takes back what was written after it.
+    fn recover(&mut self, _id: u64, _outbox: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Settles and closes.
     fn finish(&mut self) -> Result<(), Failure> {
-        self.flush()
+        self.settle()
     }
 
     /// What says what is wrong with the outside world, for people; asked for once, before anything is written.

@@ -25,8 +25,6 @@ pub struct Manifest {
     pub version: String,
     /// The job's name.
     pub job: String,
-    /// The boundary: what came before this epoch is in it, what came in it or later is not.
-    pub epoch: u64,
     /// When it was begun, in microseconds since 1970 by the clock; for people.
     pub begun_at: i64,
     /// How long it took until the last part was durable, in microseconds.
@@ -50,8 +48,12 @@ pub struct Partition {
     pub name: String,
     /// Where to go on reading; `None` when nothing of it was read.
     pub position: Option<Position>,
+    /// The sequence of the last record that was taken: what is read again up to it is left out.
+    pub sequence: Option<i64>,
     /// Its watermark.
     pub watermark: EventTime,
+    /// Its newest event time.
+    pub newest: EventTime,
     /// Whether it was silent for so long that it held nobody back.
     pub idle: bool,
     /// Whether it had come to its end.
@@ -75,8 +77,17 @@ pub struct Step {
     pub partitions: Vec<(Origin, EventTime)>,
     /// The files with its key groups, oldest first: what a later one says of a group is what counts.
     pub parts: Vec<FileRef>,
-    /// The files with the rows that wait to be put in order, one a worker and input.
-    pub waiting: Vec<FileRef>,
+    /// The rows that wait to be put in order.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Rows that wait to be put in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The input of the step that they came by.
+    pub input: usize,
+    /// The file that they are in.
+    pub file: FileRef,
 }
 
 /// What a sink kept back.
@@ -84,8 +95,10 @@ pub struct Step {
 pub struct Sink {
     /// Its name in the job.
     pub name: String,
-    /// The files with the rows that are to be published once the checkpoint is there, by shard.
-    pub outbox: Vec<FileRef>,
+    /// How many shards it has.
+    pub shards: usize,
+    /// For each shard, the file with what is to be published once the checkpoint is there; none where there is nothing.
+    pub outbox: Vec<Option<FileRef>>,
 }
 
 /// A file of a checkpoint.
@@ -119,8 +132,8 @@ impl FileRef {
 impl Manifest {
     /// Every file that it names.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
-        let steps = self.steps.iter().flat_map(|step| step.parts.iter().chain(&step.waiting));
-        steps.chain(self.sinks.iter().flat_map(|sink| &sink.outbox))
+        let steps = self.steps.iter().flat_map(|step| step.parts.iter().chain(step.waiting.iter().map(|w| &w.file)));
+        steps.chain(self.sinks.iter().flat_map(|sink| sink.outbox.iter().flatten()))
     }
 
     /// The manifest as it is stored.
@@ -175,7 +188,9 @@ pub(super) fn example(id: u64, parts: Vec<FileRef>) -> Manifest {
         source: "readings".into(),
         name: "readings[0]".into(),
         position: Some(4_711),
+        sequence: Some(4_710),
         watermark: 17,
+        newest: 18,
         idle: false,
         ended: false,
     };
@@ -194,13 +209,12 @@ pub(super) fn example(id: u64, parts: Vec<FileRef>) -> Manifest {
         id,
         version: "0.1.0".into(),
         job: "sensors".into(),
-        epoch: id * 10,
         begun_at: 1_767_225_600_000_000,
         took: 1_500,
         workers: 2,
         partitions: vec![partition],
         steps: vec![step],
-        sinks: vec![Sink { name: "alerts".into(), outbox: Vec::new() }],
+        sinks: vec![Sink { name: "alerts".into(), shards: 1, outbox: vec![None] }],
     }
 }
 

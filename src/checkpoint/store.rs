@@ -59,7 +59,8 @@ impl Store {
     /// All checkpoints, newest first. Only manifests are read; [`Store::verify`] reads the rest.
     pub fn list(&self) -> Result<Vec<Found>, Failure> {
         let names = self.storage.list()?;
-        let ids: BTreeSet<u64> = names.iter().filter(|name| name.ends_with(MANIFEST)).filter_map(|n| id_of(n)).collect();
+        let ids: BTreeSet<u64> =
+            names.iter().filter(|name| name.ends_with(MANIFEST)).filter_map(|n| id_of(n)).collect();
         ids.into_iter().rev().map(|id| Ok(Found { id, manifest: self.manifest(id)? })).collect()
     }
 

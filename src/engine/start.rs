@@ -14,7 +14,7 @@ use super::wall;
 use crate::fault::Failure;
 use crate::job::plan::Plan;
 use crate::origin::{Origin, Origins};
-use crate::sink::{Shards, Writer};
+use crate::sink::{Opening, Shards, Writer};
 use crate::source::Feed;
 use crate::time::{BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
@@ -334,7 +334,17 @@ impl Start {
                     Shards::PerWorker => Some((worker, place.all_workers())),
                     Shards::One | Shards::InOrder => (worker == 0).then_some((0, 1)),
                 };
-                let open = |shard| plan.sink.open(&plan.name, &plan.input, shard, &self.shared.origins);
+                let open = |shard| {
+                    plan.sink.open(Opening {
+                        job: &self.plan.name,
+                        name: &plan.name,
+                        input: &plan.input,
+                        shard,
+                        delivery: plan.delivery,
+                        resumes: false,
+                        origins: &self.shared.origins,
+                    })
+                };
                 let mut writer =
                     shard.map(open).transpose().map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
                 writers.iter_mut().for_each(|writers| writers.push(writer.take()));

@@ -22,7 +22,9 @@ mod wiring;
 pub use faulty::Faulty;
 pub use manual::manual;
 pub use overrides::{Overrides, RESERVED};
-pub use plan::{EngineSettings, Node, Output, Plan, Port, SinkPlan, SourcePlan, StepPlan, TimePolicy};
+pub use plan::{
+    CheckpointSettings, EngineSettings, Node, Output, Plan, Port, SinkPlan, SourcePlan, StepPlan, TimePolicy,
+};
 pub use schema::json_schema;
 
 use crate::registry::Registry;

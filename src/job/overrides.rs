@@ -6,7 +6,7 @@
 
 use super::faulty::{Located, Place};
 use super::schema::Properties;
-use super::spec::{ENGINE_KEYS, JOB_KEYS, SECTIONS, SINK_KEYS, SOURCE_KEYS, STEP_KEYS};
+use super::spec::{CHECKPOINT_KEYS, ENGINE_KEYS, JOB_KEYS, SECTIONS, SINK_KEYS, SOURCE_KEYS, STEP_KEYS};
 use super::tree::Node;
 use crate::fault::nearest;
 use crate::registry::Registry;
@@ -70,6 +70,7 @@ impl Overrides {
 fn put(root: &mut Node, registry: &Registry, path: &[String], value: &str, place: &Place) {
     let text_only = match path {
         [key] => key == "name" || key == "data_dir",
+        [section, key] => section == "checkpoint" && key == "dir",
         [section, name, key] => {
             key == "kind" || properties(root, registry, section, name).is_some_and(|p| p.is_text(key))
         }
@@ -130,7 +131,7 @@ fn lead(root: &Node, registry: &Registry, variable: &str) -> Result<Vec<String>,
         rest = rest[taken..].strip_prefix("__").unwrap_or_default();
     }
     let section = path.first().is_some_and(|p| SECTIONS.contains(&p.as_str()));
-    if path.is_empty() || section && path.len() < 3 || path == ["engine"] {
+    if path.is_empty() || section && path.len() < 3 || path == ["engine"] || path == ["checkpoint"] {
         return Err(
             Located::at(&place, "this variable leads to no setting").help("write EAGRE_SOURCE__NAME__KEY=VALUE")
         );
@@ -147,7 +148,9 @@ fn astray(place: &Place, variable: &str, rest: &str, word: &str, path: &[String]
     let lower = word.to_lowercase();
     let what = match path {
         [] => format!("a job has no setting `{lower}`"),
-        [section] if section == "engine" => format!("`engine` has no setting `{lower}`"),
+        [section] if ["engine", "checkpoint"].contains(&section.as_str()) => {
+            format!("`{section}` has no setting `{lower}`")
+        }
         [section] => format!("no {section} is called `{lower}`"),
         _ => format!("`{}` has no setting `{lower}`", path.join(".")),
     };
@@ -170,6 +173,7 @@ fn known(root: &Node, registry: &Registry, path: &[String]) -> Vec<String> {
     match path {
         [] => words(&JOB_KEYS),
         [section] if section == "engine" => words(&ENGINE_KEYS),
+        [section] if section == "checkpoint" => words(&CHECKPOINT_KEYS),
         [section, name] => {
             let keys = engine_keys(section);
             let part = properties(root, registry, section, name);

@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::operator::{Planned, Planning};
 use crate::registry::{AnyOperator, AnySink, AnySource, Registry};
 use crate::schema::{self, Field, Kind, SYSTEM_NAMES, Schema};
+use crate::sink::Delivery;
 use crate::time::Interval;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// How the engine is to work.
     pub engine: EngineSettings,
+    /// How it is made to survive; `None` where it is not.
+    pub checkpoint: Option<CheckpointSettings>,
     /// Its sources, in the order of the file.
     pub sources: Vec<SourcePlan>,
     /// Its steps, each behind those it reads; a step's number is its index.
@@ -47,6 +50,17 @@ pub struct EngineSettings {
     pub epoch_records_max: usize,
     /// How many epochs a source may be ahead of the sinks.
     pub epochs_ahead_max: u64,
+}
+
+/// How a job is made to survive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointSettings {
+    /// The time between two checkpoints.
+    pub every: Interval,
+    /// How many are kept.
+    pub keep: usize,
+    /// Where: a folder.
+    pub dir: PathBuf,
 }
 
 /// A planned source.
@@ -106,6 +120,10 @@ pub struct StepPlan {
     pub planned: Planned,
     /// The sources whose records reach it.
     pub sources: BTreeSet<usize>,
+    /// What its kind, its configuration and its key come to: its state fits a step with the same.
+    pub fingerprint: u64,
+    /// What it was called before: its state is found under that name.
+    pub was: Option<String>,
 }
 
 /// A planned sink.
@@ -122,6 +140,8 @@ pub struct SinkPlan {
     pub input: Schema,
     /// Whether nobody wrote it: it keeps what nobody takes.
     pub implicit: bool,
+    /// What is promised of its rows.
+    pub delivery: Delivery,
 }
 
 /// One of the streams that come out of a source or step.
@@ -195,6 +215,7 @@ pub(super) fn plan(spec: Spec, registry: &Registry, faults: &mut Vec<Located>) -
     let sinks: Vec<Option<Schema>> =
         spec.sinks.iter().zip(&wiring.sinks).map(|(s, w)| taken(s, w, &full, faults)).collect();
     shared(&spec, faults);
+    deliveries(&spec, faults);
     if !faults.is_empty() {
         return None;
     }
@@ -379,6 +400,20 @@ fn taken(sink: &Described<dyn AnySink>, inputs: &Inputs, round: &Round, faults: 
     schemas.into_iter().next()
 }
 
+/// What a sink cannot promise.
+fn deliveries(spec: &Spec, faults: &mut Vec<Located>) {
+    for sink in &spec.sinks {
+        let (Some((Delivery::ExactlyOnce, place)), Some(part)) = (&sink.delivery, &sink.part) else { continue };
+        if !part.delivers_exactly_once() {
+            let fault = Located::at(place, format!("a sink of kind `{}` cannot deliver exactly once", sink.kind));
+            faults.push(fault.help("write delivery = \"at_least_once\""));
+        } else if spec.checkpoint.is_none() {
+            let fault = Located::at(place, "without checkpoints nothing is delivered exactly once");
+            faults.push(fault.help("add [checkpoint] to the job, with every = \"10s\""));
+        }
+    }
+}
+
 /// The fields that somebody takes.
 struct Demand {
     sources: Vec<BTreeSet<String>>,
@@ -470,7 +505,9 @@ fn demand(wiring: &Wiring, full: &Round, wide: &BTreeSet<usize>) -> Demand {
 }
 
 fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, registry: &Registry) -> Plan {
-    let Spec { name, fingerprint, workers, data_dir, engine, sources, steps, sinks } = spec;
+    let Spec { name, fingerprint, workers, data_dir, engine, checkpoint, sources, steps, sinks } = spec;
+    let can = |sink: &dyn AnySink| checkpoint.is_some() && sink.delivers_exactly_once();
+    let usual = |sink: &dyn AnySink| if can(sink) { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
     let sources = sources.into_iter().zip(round.sources).filter_map(|(source, output)| {
         Some(SourcePlan {
             name: source.name,
@@ -493,6 +530,8 @@ fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, regist
         let sources = upstream.collect();
         let PlannedStep { inputs: input_schemas, key, key_fields, planned: made } = step;
         planned.push(StepPlan {
+            fingerprint: described.fingerprint(),
+            was: described.was,
             name: described.name,
             kind: described.kind,
             inputs,
@@ -504,27 +543,31 @@ fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, regist
         });
     }
     let sinks = sinks.into_iter().zip(wiring.sinks).zip(taken).filter_map(|((sink, inputs), input)| {
+        let part = sink.part?;
         Some(SinkPlan {
             name: sink.name,
             kind: sink.kind,
-            sink: sink.part?,
+            delivery: sink.delivery.map_or_else(|| usual(&*part), |(delivery, _)| delivery),
+            sink: part,
             inputs: ports(inputs),
             input,
             implicit: false,
         })
     });
+    let (sources, sinks) = (sources.collect(), sinks.collect());
     let mut plan = Plan {
         name,
         fingerprint,
         workers,
         data_dir,
         engine,
-        sources: sources.collect(),
+        checkpoint: checkpoint.clone(),
+        sources,
         steps: planned,
-        sinks: sinks.collect(),
+        sinks,
     };
-    let dead = dead_letters(&plan, registry);
-    plan.sinks.extend(dead);
+    let dead = dead_letters(&plan, registry).into_iter();
+    plan.sinks.extend(dead.map(|sink| SinkPlan { delivery: usual(&*sink.sink), ..sink }));
     plan
 }
 
@@ -557,5 +600,6 @@ fn dead_letter(plan: &Plan, port: Port, folder: &Path, registry: &Registry) -> O
         inputs: vec![port],
         input: plan.schema(port),
         implicit: true,
+        delivery: Delivery::AtLeastOnce,
     })
 }

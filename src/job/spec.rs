@@ -5,29 +5,33 @@
 
 use super::faulty::{Located, Place};
 use super::overrides::{Overrides, engine_keys};
-use super::plan::{EngineSettings, TimePolicy};
+use super::plan::{CheckpointSettings, EngineSettings, TimePolicy};
 use super::schema::Properties;
 use super::tree::{Node, Tree, segments};
 use crate::fault::{Fault, nearest};
 use crate::registry::{AnyOperator, AnySink, AnySource, Part, Registry};
+use crate::sink::Delivery;
 use crate::time::Interval;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The keys of a job.
-pub(super) const JOB_KEYS: [&str; 7] = ["name", "workers", "data_dir", "engine", "source", "step", "sink"];
+pub(super) const JOB_KEYS: [&str; 8] =
+    ["name", "workers", "data_dir", "engine", "checkpoint", "source", "step", "sink"];
 /// Those of them that are tables of named parts.
 pub(super) const SECTIONS: [&str; 3] = ["source", "step", "sink"];
 /// The keys of `[engine]`.
 pub(super) const ENGINE_KEYS: [&str; 3] = ["epoch", "epoch_records_max", "epochs_ahead_max"];
+/// The keys of `[checkpoint]`.
+pub(super) const CHECKPOINT_KEYS: [&str; 3] = ["every", "keep", "dir"];
 /// The engine's own keys of a source.
 pub(super) const SOURCE_KEYS: [&str; 5] = ["kind", "max_delay", "idle_after", "max_drift", "max_ahead"];
 /// The engine's own keys of a step.
-pub(super) const STEP_KEYS: [&str; 3] = ["kind", "input", "key"];
+pub(super) const STEP_KEYS: [&str; 4] = ["kind", "input", "key", "was"];
 /// The engine's own keys of a sink.
-pub(super) const SINK_KEYS: [&str; 2] = ["kind", "input"];
+pub(super) const SINK_KEYS: [&str; 3] = ["kind", "input", "delivery"];
 
 /// A job as it is written.
 pub(super) struct Spec {
@@ -37,6 +41,7 @@ pub(super) struct Spec {
     pub workers: Option<usize>,
     pub data_dir: PathBuf,
     pub engine: EngineSettings,
+    pub checkpoint: Option<CheckpointSettings>,
     pub sources: Vec<Described<dyn AnySource>>,
     pub steps: Vec<Described<dyn AnyOperator>>,
     pub sinks: Vec<Described<dyn AnySink>>,
@@ -57,6 +62,21 @@ pub(super) struct Described<T: ?Sized> {
     pub key: Vec<(String, Place)>,
     /// How time is told; of sources only.
     pub time: TimePolicy,
+    /// What it was called before; of steps only.
+    pub was: Option<String>,
+    /// What it is to promise, if that is said; of sinks only.
+    pub delivery: Option<(Delivery, Place)>,
+}
+
+impl<T: ?Sized> Described<T> {
+    /// What the part's kind and settings come to: where it reads from and what it is called do not count.
+    pub fn fingerprint(&self) -> u64 {
+        let mut settings = self.node.to_toml();
+        settings.as_table_mut().into_iter().for_each(|table| {
+            table.retain(|name, _| !["input", "was"].contains(&name));
+        });
+        xxh3_64(settings.to_string().as_bytes())
+    }
 }
 
 /// Reads a job and reports everything that can be seen without joining its parts. `None` only when the text is not
@@ -77,7 +97,9 @@ pub(super) fn read(text: &str, overrides: &Overrides, registry: &Registry, fault
     let workers = at_least_one(&mut root, "workers", faults).map(|n| n as usize);
     let data_dir = text_of(&mut root, "data_dir", faults).map_or("eagre-data".into(), |(text, _)| text);
     let engine = engine(&mut root, faults);
-    Some(Spec { name, fingerprint, workers, data_dir: data_dir.into(), engine, sources, steps, sinks })
+    let data_dir = PathBuf::from(data_dir);
+    let checkpoint = checkpoint(&mut root, &data_dir.join(&name), faults);
+    Some(Spec { name, fingerprint, workers, data_dir, engine, checkpoint, sources, steps, sinks })
 }
 
 /// A job that does nothing.
@@ -124,6 +146,24 @@ fn engine(root: &mut Node, faults: &mut Vec<Located>) -> EngineSettings {
     settings
 }
 
+fn checkpoint(root: &mut Node, folder: &Path, faults: &mut Vec<Located>) -> Option<CheckpointSettings> {
+    let mut node = root.take("checkpoint")?;
+    if !node.is_table() {
+        faults.push(Located::at(&node.at, "`checkpoint` is a table").help("write [checkpoint]"));
+        return None;
+    }
+    unknown_keys(&mut node, &CHECKPOINT_KEYS, "`checkpoint`", faults);
+    let place = node.child("every").map_or(node.at.clone(), |every| every.at.clone());
+    let every = interval(&mut node, "every", faults).unwrap_or(Interval::from_secs(10));
+    if every < Interval::from_millis(10) {
+        let fault = Located::at(&place, "checkpoints cannot come that fast");
+        faults.push(fault.help("write for example every = \"10s\"; \"10ms\" is the least"));
+    }
+    let keep = at_least_one(&mut node, "keep", faults).map_or(3, |n| n as usize);
+    let dir = text_of(&mut node, "dir", faults).map_or_else(|| folder.join("checkpoints"), |(text, _)| text.into());
+    Some(CheckpointSettings { every, keep, dir })
+}
+
 /// The parts of a section, in the order of the file.
 fn section<T: ?Sized>(
     root: &mut Node,
@@ -168,9 +208,11 @@ fn described<T: ?Sized>(
     }
     let key = if section == "step" { words(&mut config, "key", faults) } else { Vec::new() };
     let time = if section == "source" { time_policy(&mut config, faults) } else { TimePolicy::default() };
+    let was = if section == "step" { text_of(&mut config, "was", faults).map(|(text, _)| text) } else { None };
+    let delivery = if section == "sink" { delivery(&mut config, faults) } else { None };
     let kind = part.map_or("", |p| p.name);
     let part = part.and_then(|part| parse(part, config, engine_keys(section), faults));
-    Described { name: name.to_owned(), kind, part, node: node.clone(), inputs, key, time }
+    Described { name: name.to_owned(), kind, part, node: node.clone(), inputs, key, time, was, delivery }
 }
 
 fn part_of<'a, T: ?Sized>(
@@ -202,6 +244,17 @@ fn time_policy(config: &mut Node, faults: &mut Vec<Located>) -> TimePolicy {
         max_drift: or_never(config, "max_drift", faults).unwrap_or(max_drift),
         max_ahead: or_never(config, "max_ahead", faults).unwrap_or(max_ahead),
     }
+}
+
+fn delivery(config: &mut Node, faults: &mut Vec<Located>) -> Option<(Delivery, Place)> {
+    let (text, place) = text_of(config, "delivery", faults)?;
+    let all = [Delivery::AtLeastOnce, Delivery::ExactlyOnce];
+    let found = all.into_iter().find(|delivery| delivery.name() == text);
+    if found.is_none() {
+        let fault = Located::at(&place, format!("`{text}` is none of the choices"));
+        faults.push(fault.nearest(&text, all.into_iter().map(Delivery::name)));
+    }
+    Some((found?, place))
 }
 
 /// Reads a part's own settings; every wrong one is reported.

@@ -590,6 +590,7 @@ mod tests {
     use crate::batch::Head;
     use crate::origin::Origins;
     use crate::schema::{Field, Kind};
+    use crate::sink::Delivery;
     use arrow::array::{ArrayRef, Int64Array};
     use std::io::Read;
     use std::sync::Arc;
@@ -615,7 +616,17 @@ mod tests {
         settings.plan(&schema(), &mut faults);
         assert_eq!(faults, []);
         let (schema, origins) = (schema(), Origins::default());
-        settings.open(Opening { name: "alerts", input: &schema, shard: (0, 1), origins: &origins }).expect("a writer")
+        settings
+            .open(Opening {
+                job: "job",
+                delivery: Delivery::AtLeastOnce,
+                resumes: false,
+                name: "alerts",
+                input: &schema,
+                shard: (0, 1),
+                origins: &origins,
+            })
+            .expect("a writer")
     }
 
     /// Runs a sink with some batches (event times in seconds) and gives the files by name, read and decompressed.
