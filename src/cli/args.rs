@@ -106,8 +106,8 @@ pub struct MeshArguments {
     /// The number of this process: 0 leads, and writes what is written once.
     #[arg(long, requires = "hosts")]
     pub process: Option<u16>,
-    /// Where the processes are reached, in the order of their numbers: a file with a host:port on each line, or the list
-    /// itself with commas between.
+    /// Where the processes are reached, in the order of their numbers: a file with a host:port on each line, or the
+    /// list itself with commas between.
     #[arg(long, value_name = "FILE|LIST", requires = "process")]
     pub hosts: Option<String>,
     /// How long the other processes may take to come.

@@ -1,8 +1,8 @@
 //! `eagre cluster`: runs a job in several processes on this machine, and sees to it that all of them are well.
 //!
-//! When one dies, the others end by themselves (a graph that has lost a part of itself cannot go on) and all begin again
-//! together, after a while that doubles each time. What the processes say on standard error comes through with their
-//! numbers before it; standard output is passed through as it is.
+//! When one dies, the others end by themselves (a graph that has lost a part of itself cannot go on) and all begin
+//! again together, after a while that doubles each time. What the processes say on standard error comes through with
+//! their numbers before it; standard output is passed through as it is.
 
 use super::args::ClusterArguments;
 use super::{FAILED, WRONG, plan, wrong};
@@ -168,7 +168,8 @@ impl Cluster {
         say!("[{process}] is process {}", child.id());
         let said = child.stderr.take().expect("standard error is a pipe");
         let pass = move || {
-            for line in BufReader::new(said).split(b'\n').map_while(Result::ok) {
+            let lines = BufReader::new(said).split(b'\n').map_while(Result::ok);
+            for line in lines.filter(|line| !line.is_empty()) {
                 say!("[{process}] {}", String::from_utf8_lossy(&line));
             }
         };
