@@ -282,8 +282,10 @@ fn hear(shared: &Shared, from: usize, stream: TcpStream) {
 pub fn lost(shared: &Shared, process: usize, why: &str) {
     if !shared.peers.ended.load(Ordering::Acquire) {
         let gone = format!("{} has gone: {why}", shared.peers.name(process));
-        shared
-            .fall(Failure::new(gone).help("its own last words say why; a job goes on only with all of its processes"));
+        shared.fall(
+            Failure::new(gone)
+                .help("what it said last tells why; a job goes on with all of its processes, or not at all"),
+        );
     }
 }
 
