@@ -6,12 +6,11 @@
 
 use crate::schema::Kind;
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, StringArray, StringBuilder,
+    Array, ArrayBuilder, ArrayRef, AsArray, BinaryArray, BooleanBuilder, Float64Builder, Int64Builder, StringArray,
+    StringBuilder, TimestampMicrosecondBuilder, UInt64Array, make_builder,
 };
-use arrow::array::{TimestampMicrosecondBuilder, make_builder};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use serde::{Deserialize, Serialize};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use std::borrow::Cow;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -41,7 +40,7 @@ const TEXT: u8 = 5;
 const TIME: u8 = 6;
 
 /// The keys of the rows of one batch, with their hashes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     bytes: Vec<u8>,
     ends: Vec<u32>,
@@ -66,6 +65,26 @@ impl Keys {
             start = *end as usize;
         }
         keys
+    }
+
+    /// The keys as two columns, to be sent or kept: bytes and hashes.
+    pub fn to_columns(&self) -> [ArrayRef; 2] {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| *end as i32));
+        let offsets = OffsetBuffer::new(starts.collect::<Vec<i32>>().into());
+        let bytes = BinaryArray::new(offsets, self.bytes.as_slice().into(), None);
+        [Arc::new(bytes), Arc::new(UInt64Array::from(self.hashes.clone()))]
+    }
+
+    /// The keys that [`Keys::to_columns`] gave; none where the columns are no such two.
+    pub fn from_columns(bytes: &ArrayRef, hashes: &ArrayRef) -> Option<Keys> {
+        let (bytes, hashes) = (bytes.as_binary_opt::<i32>()?, hashes.as_primitive_opt::<UInt64Type>()?);
+        let (offsets, values) = (bytes.value_offsets(), bytes.value_data());
+        let (first, last) = (*offsets.first()?, *offsets.last()?);
+        Some(Keys {
+            bytes: values[first as usize..last as usize].to_vec(),
+            ends: offsets[1..].iter().map(|end| (end - first) as u32).collect(),
+            hashes: hashes.values().to_vec(),
+        })
     }
 
     /// How many rows there are.

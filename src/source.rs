@@ -25,6 +25,8 @@ pub enum Resource {
     /// A file, by its path. A source's may be a pattern (`*`, `?`, `[a-z]`, `**`); in a sink's {name} stands for the
     /// sink's name and {part} for a number.
     File(String),
+    /// Standard input, which a process shares with nobody.
+    StandardInput,
     /// A topic, and where its cluster is found.
     Topic {
         /// The addresses of some brokers.

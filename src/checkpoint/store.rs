@@ -91,18 +91,20 @@ impl Store {
         let names = self.storage.list()?;
         let ids: BTreeSet<u64> =
             names.iter().filter(|name| name.ends_with(MANIFEST)).filter_map(|n| id_of(n)).collect();
-        ids.into_iter().rev().map(|id| Ok(Found { id, manifest: self.manifest(id)? })).collect()
+        // One that has gone meanwhile was cleared away by another run.
+        let found = |id| self.manifest(id).map(|read| read.map(|manifest| Found { id, manifest })).transpose();
+        ids.into_iter().rev().filter_map(found).collect()
     }
 
     /// What a checkpoint says, or what is wrong with it; the outer failure is the storage's.
-    fn manifest(&self, id: u64) -> Result<Result<Manifest, Failure>, Failure> {
+    fn manifest(&self, id: u64) -> Result<Option<Result<Manifest, Failure>>, Failure> {
         let name = manifest_name(id);
-        let bytes = self.storage.read(&name)?.ok_or_else(|| Failure::new(format!("{name} has gone")))?;
+        let Some(bytes) = self.storage.read(&name)? else { return Ok(None) };
         let read = Manifest::from_bytes(&bytes).and_then(|manifest| match manifest.id {
             found if found == id => Ok(manifest),
             found => Err(Failure::new(format!("it is the manifest of checkpoint {found}"))),
         });
-        Ok(read.map_err(|failure| failure.doing(format!("{name} cannot be used"))))
+        Ok(Some(read.map_err(|failure| failure.doing(format!("{name} cannot be used")))))
     }
 
     /// Everything that is wrong with the files of a checkpoint. Reads them all.

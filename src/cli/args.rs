@@ -1,9 +1,11 @@
 //! What may be typed.
 
 use crate::engine::From;
+use crate::time::Interval;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Streaming analytics that give the same answer every time.
 ///
@@ -23,6 +25,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run a job.
     Run(RunArguments),
+    /// Run a job in several processes on this machine: when one of them dies, all begin again together.
+    Cluster(ClusterArguments),
     /// Check a job file; every fault is shown with its place.
     Check {
         /// Which job.
@@ -107,6 +111,56 @@ pub struct RunArguments {
     /// object does).
     #[arg(long)]
     pub doctor: bool,
+    /// Which of several processes this is.
+    #[command(flatten)]
+    pub mesh: MeshArguments,
+}
+
+/// Which of several processes this is, and where the others are.
+#[derive(Args)]
+pub struct MeshArguments {
+    /// How many processes run the job together; start each of them with its own --process.
+    #[arg(long, requires = "process", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub processes: Option<u16>,
+    /// The number of this process: 0 leads, and writes what is written once.
+    #[arg(long, requires = "hosts")]
+    pub process: Option<u16>,
+    /// Where the processes are reached, in the order of their numbers: a file with a host:port on each line, or the
+    /// list itself with commas between.
+    #[arg(long, value_name = "FILE|LIST", requires = "process")]
+    pub hosts: Option<String>,
+    /// How long the other processes may take to come.
+    #[arg(long, default_value = "60s", value_parser = interval, value_name = "TIME")]
+    pub connect_timeout: Duration,
+    /// Let processes be reached over a network. Nothing between them is encrypted and nobody is asked who they are: say
+    /// this only where nobody but your own machines can reach them.
+    #[arg(long)]
+    pub trusted_network: bool,
+    /// Stop when standard input ends: `eagre cluster` holds the other end.
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+/// How to run a job in several processes on this machine.
+#[derive(Args)]
+pub struct ClusterArguments {
+    /// Which job.
+    #[command(flatten)]
+    pub job: JobArguments,
+    /// How many processes.
+    #[arg(long, short, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub processes: u16,
+    /// Worker threads of each process (default: what the job says, else the machine's cores divided among them).
+    #[arg(long, short, env = "EAGRE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+    /// How often in a row all processes begin again before that is given up; a run that was well for a minute counts as
+    /// a new row.
+    #[arg(long, default_value_t = 5)]
+    pub restarts: u32,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    Interval::parse(text).map(Interval::to_std)
 }
 
 fn from(text: &str) -> Result<From, String> {

@@ -14,10 +14,12 @@ macro_rules! say {
 
 mod args;
 mod checkpoint;
+mod cluster;
 mod demo;
 mod doctor;
 mod json;
 mod live;
+mod mesh;
 mod run;
 mod show;
 mod state;
@@ -41,6 +43,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Run(run) => run::run(&run, &registry),
+        Command::Cluster(cluster) => cluster::cluster(&cluster, &registry),
         Command::Check { job } => check(&job, &registry),
         Command::Graph { job, format, fields } => graph(&job, format, fields, &registry),
         Command::Checkpoint { what } => checkpoint::checkpoint(&what, &registry),

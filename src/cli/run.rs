@@ -2,11 +2,12 @@
 
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
-use super::{FAILED, WRONG, doctor, json, plan, show, wrong};
-use crate::engine::{self, Job, Made, Resumption, Spent, Standing, Status, wall};
+use super::{FAILED, WRONG, doctor, json, mesh, plan, show, wrong};
+use crate::engine::{self, Job, Made, MeshSettings, Resumption, Spent, Standing, Status, wall};
 use crate::fault::Failure;
-use crate::job::Plan;
+use crate::job::{Plan, SinkPlan};
 use crate::registry::Registry;
+use crate::sink::Shards;
 use crate::sinks::stdout;
 use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use std::collections::BTreeMap;
@@ -31,16 +32,22 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
     };
     let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
     let workers = arguments.workers.map(usize::from).or(plan.workers).unwrap_or_else(cores);
+    let mesh = match mesh::settings(&arguments.mesh) {
+        Ok(mesh) => mesh,
+        Err(failure) => return told(&failure, arguments.format, WRONG),
+    };
+    let supervisor = arguments.mesh.supervised.then(mesh::Supervisor::heed);
     let live = !arguments.doctor && draws(arguments.live, &plan);
     let resumption =
         Resumption { from: arguments.from, reset: arguments.reset.clone(), skip_missing: arguments.skip_missing };
-    let mut job = match engine::start_from(plan, workers, &resumption) {
+    let mut job = match engine::start_among(plan, workers, mesh.as_ref(), &resumption) {
         Ok(job) => job,
-        Err(failure) => return failed(&failure, arguments.format),
+        Err(failure) => return told(&failure, arguments.format, FAILED),
     };
     if arguments.format == StatusFormat::Text {
         goes_on(&job);
     }
+    supervisor.iter().for_each(|supervisor| supervisor.stops(job.stopper()));
     if let Err(error) = stop_on_signal(&job, arguments.format) {
         say!("error: signals cannot be heard: {error}");
         return ExitCode::from(WRONG);
@@ -50,13 +57,13 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
         Ok(status) => {
             match arguments.format {
                 StatusFormat::Json => say!("{}", json::status("summary", job.plan(), &status)),
-                StatusFormat::Text => summary(job.plan(), &status, workers),
+                StatusFormat::Text => summary(job.plan(), &status, workers, mesh.as_ref()),
             }
             ExitCode::SUCCESS
         }
         // `eagre run … | head`: who asked has what they wanted.
         Err(failure) if stdout::is_closed(&failure) => ExitCode::SUCCESS,
-        Err(failure) => failed(&failure, arguments.format),
+        Err(failure) => told(&failure, arguments.format, FAILED),
     }
 }
 
@@ -67,12 +74,13 @@ fn goes_on(job: &Job) {
     say!("{}: goes on from checkpoint {id}", job.plan().name);
 }
 
-fn failed(failure: &Failure, format: StatusFormat) -> ExitCode {
+/// Says why, and gives the exit code for it.
+fn told(failure: &Failure, format: StatusFormat, code: u8) -> ExitCode {
     match format {
         StatusFormat::Json => say!("{}", json::error(&failure.message, failure.help.as_deref())),
         StatusFormat::Text => say!("error: {failure}"),
     }
-    ExitCode::from(FAILED)
+    ExitCode::from(code)
 }
 
 /// The first Ctrl-C stops reading and lets the job finish; the second ends the process.
@@ -153,13 +161,15 @@ impl Troubles {
     }
 }
 
-/// What the job did, when it is over.
-fn summary(plan: &Plan, status: &Status, workers: usize) {
+/// What the job did, when it is over; of several processes, what this one did.
+fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSettings>) {
+    let of = mesh.map(|mesh| format!(" of process {}, one of {}", mesh.process, mesh.hosts.len())).unwrap_or_default();
+    let writes = |sink: &SinkPlan| mesh.is_none_or(|mesh| mesh.process == 0) || sink.sink.shards() == Shards::PerWorker;
     let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
     let per_second = read as f64 / status.elapsed.as_secs_f64().max(1e-9);
     let (took, workers) = (show::duration(status.elapsed), show::count(workers, "worker"));
     say!(
-        "\n{}: {} in {took} on {workers} ({}/s)",
+        "\n{}: {} in {took} on {workers}{of} ({}/s)",
         plan.name,
         show::count(read as usize, "record"),
         show::short(per_second)
@@ -176,7 +186,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize) {
     }
     for (sink, counts) in plan.sinks.iter().zip(&status.sinks) {
         let from: Vec<String> = sink.inputs.iter().map(|port| show::port(plan.giver(*port), port.output)).collect();
-        if !sink.implicit {
+        if !sink.implicit && writes(sink) {
             line(&sink.name, "written", counts.records, &[]);
         } else if counts.records > 0 {
             let kept = show::count(counts.records as usize, "record");

@@ -56,6 +56,9 @@ pub fn coordinate<'s>(
     let shared = mounting.shared.clone();
     let mut coordinator = Coordinator::new(ledger, keeper, Letterbox::new(wake), shared.clone(), settings, sources);
     let leads = scope.index() == 0;
+    if leads {
+        shared.add_coordinator(scope.worker().sync_activator_for(builder.operator_info().address.to_vec()));
+    }
     builder.build(move |caps| {
         let mut standing: Option<Capability<Epoch>> = caps.into_iter().next().filter(|_| leads);
         move |frontiers| {
@@ -171,7 +174,7 @@ impl Coordinator {
             return (decrees, None);
         }
         let left = self.every.saturating_sub(self.since.elapsed());
-        if !left.is_zero() && !self.shared.is_full() {
+        if !left.is_zero() && !self.shared.was_full() {
             return (decrees, Some(left));
         }
         let interval = interval_of(self.shared.epoch());

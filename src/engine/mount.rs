@@ -63,6 +63,13 @@ pub struct Mounting<'s> {
     pub keeper: Option<Keeper>,
 }
 
+impl Mounting<'_> {
+    /// The number of this worker among those of its process.
+    fn worker(&self) -> usize {
+        self.shared.peers.place().local(self.scope.index()).expect("a worker of this process")
+    }
+}
+
 /// The streams of a mounted source.
 pub struct SourceStreams<'s> {
     /// Records.
@@ -304,7 +311,7 @@ pub fn split<'s>(
     let (parcels, parcels_stream) = builder.new_output();
     let (rejected, rejected_stream) = builder.new_output();
     let (mut parcels, mut rejected) = (Out::from(parcels), Out::from(rejected));
-    let (shared, name, worker) = (mounting.shared.clone(), name.to_owned(), mounting.scope.index());
+    let (shared, name, worker) = (mounting.shared.clone(), name.to_owned(), mounting.worker());
     builder.build(move |caps| {
         drop(caps);
         move |_| {
@@ -371,7 +378,7 @@ pub fn step<'s>(
         streams.push(stream);
     }
     let (acks, acks_stream) = builder.new_output();
-    let who = Who { step: number, worker: mounting.scope.index(), name: name.to_owned() };
+    let who = Who { step: number, worker: mounting.worker(), shard: mounting.scope.index(), name: name.to_owned() };
     let wake = mounting.scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
     let mut running = RunningStep { driver, ports, shared: mounting.shared.clone(), who, saving: None };
     let keeper = mounting.keeper.clone();

@@ -155,6 +155,9 @@ impl Working<'_> {
         let metrics = &self.post.shared.metrics.sinks[self.post.sink];
         metrics.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
         metrics.queue.take();
+        if self.writer.staged() >= self.writer.staged_max() {
+            self.post.shared.fill();
+        }
         self.carried += 1;
         self.count();
     }

@@ -1,10 +1,14 @@
 //! Where every source partition stands: shared by all readers, so that a silent one can follow the others, a hasty one
 //! wait for them, and a person be told which of them holds a window open.
+//!
+//! Partitions that other processes read are among them, as those processes said last: their watermarks may have come
+//! further meanwhile, never less far.
 
 use super::wall;
 use crate::origin::Origin;
 use crate::time::{BEFORE_ALL, EventTime};
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -12,7 +16,35 @@ use std::time::Instant;
 pub struct Partitions {
     /// Sources that meet in some step have one group: their watermarks are merged there.
     groups: Vec<usize>,
-    places: Mutex<BTreeMap<Origin, Standing>>,
+    places: Mutex<Places>,
+    /// Called when there is news for other processes.
+    teller: Option<Teller>,
+}
+
+/// Says that there is something to tell.
+pub type Teller = Box<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct Places {
+    standings: BTreeMap<Origin, Standing>,
+    /// Those of this process that have moved on since that was last told.
+    news: BTreeSet<Origin>,
+    /// What was heard of partitions that have not been added yet.
+    early: BTreeMap<Origin, Report>,
+}
+
+/// What a process tells the others of one of its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    origin: Origin,
+    watermark: EventTime,
+    newest: EventTime,
+    sequence: i64,
+    records: u64,
+    behind: Option<u64>,
+    quiet: bool,
+    idle: bool,
+    ended: bool,
 }
 
 /// Where a partition stands.
@@ -54,7 +86,12 @@ pub struct Reached {
 impl Partitions {
     /// Partitions of sources that belong to these groups.
     pub fn new(groups: Vec<usize>) -> Partitions {
-        Partitions { groups, places: Mutex::default() }
+        Partitions { groups, places: Mutex::default(), teller: None }
+    }
+
+    /// The same, calling when there is news for other processes.
+    pub fn telling(self, teller: Option<Teller>) -> Partitions {
+        Partitions { teller, ..self }
     }
 
     /// Adds a partition; gives the watermark that it begins with.
@@ -73,7 +110,10 @@ impl Partitions {
             ended: false,
             advanced,
         };
-        self.with(|places| places.insert(origin, standing));
+        self.with(|places| {
+            let standing = places.standings.entry(origin).or_insert(standing);
+            places.early.remove(&origin).iter().for_each(|report| standing.hear(report));
+        });
     }
 
     /// Notes where a partition begins that is added while the job runs: at the beginning of time it would be taken for
@@ -96,7 +136,7 @@ impl Partitions {
 
     /// Notes how many records a partition holds that have not been read.
     pub fn behind(&self, origin: Origin, records: Option<u64>) {
-        self.change(origin, |standing| standing.behind = records);
+        self.with(|places| places.standings.get_mut(&origin).map(|standing| standing.behind = records));
     }
 
     /// Notes that a partition has given all that it has.
@@ -122,8 +162,8 @@ impl Partitions {
     pub fn reached(&self, source: usize) -> EventTime {
         let meets = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.ended;
         self.with(|places| {
-            let speaking = places.values().filter(meets).filter(|s| !s.idle).map(|s| s.watermark).min();
-            let all = || places.values().filter(meets).map(|s| s.watermark).max();
+            let speaking = places.standings.values().filter(meets).filter(|s| !s.idle).map(|s| s.watermark).min();
+            let all = || places.standings.values().filter(meets).map(|s| s.watermark).max();
             speaking.or_else(all).unwrap_or(BEFORE_ALL)
         })
     }
@@ -132,20 +172,66 @@ impl Partitions {
     /// one that has not spoken yet included; none when there are none. Who is far ahead of it would only fill memory.
     pub fn slowest(&self, source: usize) -> Option<EventTime> {
         let gives = |s: &&Standing| self.groups[s.source] == self.groups[source] && !s.quiet && !s.ended;
-        self.with(|places| places.values().filter(gives).map(|s| s.watermark).min())
+        self.with(|places| places.standings.values().filter(gives).map(|s| s.watermark).min())
     }
 
     /// Where every partition stands, by origin.
     pub fn all(&self) -> Vec<(Origin, Standing)> {
-        self.with(|places| places.iter().map(|(origin, standing)| (*origin, standing.clone())).collect())
+        self.with(|places| places.standings.iter().map(|(origin, standing)| (*origin, standing.clone())).collect())
+    }
+
+    /// Where those partitions of this process stand that have moved on since this was last asked.
+    pub fn news(&self) -> Vec<Report> {
+        self.with(|places| {
+            let news = std::mem::take(&mut places.news);
+            news.into_iter().filter_map(|origin| Some(places.standings.get(&origin)?.report(origin))).collect()
+        })
+    }
+
+    /// Hears where partitions of another process stand.
+    pub fn hear(&self, reports: Vec<Report>) {
+        self.with(|places| {
+            for report in reports {
+                match places.standings.get_mut(&report.origin) {
+                    Some(standing) => standing.hear(&report),
+                    None => drop(places.early.insert(report.origin, report)),
+                }
+            }
+        });
     }
 
     fn change(&self, origin: Origin, change: impl FnOnce(&mut Standing)) {
-        self.with(|places| places.get_mut(&origin).map(change));
+        let tells = self.teller.is_some();
+        let is_first = self.with(|places| {
+            let Some(standing) = places.standings.get_mut(&origin) else { return false };
+            let before = standing.report(origin);
+            change(standing);
+            let is_news = tells && standing.report(origin) != before;
+            let is_first = is_news && places.news.is_empty();
+            places.news.extend(is_news.then_some(origin));
+            is_first
+        });
+        if let Some(teller) = self.teller.as_ref().filter(|_| is_first) {
+            teller();
+        }
     }
 
-    fn with<R>(&self, look: impl FnOnce(&mut BTreeMap<Origin, Standing>) -> R) -> R {
+    fn with<R>(&self, look: impl FnOnce(&mut Places) -> R) -> R {
         look(&mut self.places.lock().expect("no reader panics while it notes where it stands"))
+    }
+}
+
+impl Standing {
+    fn report(&self, origin: Origin) -> Report {
+        let Standing { watermark, newest, sequence, records, behind, quiet, idle, ended, .. } = *self;
+        Report { origin, watermark, newest, sequence, records, behind, quiet, idle, ended }
+    }
+
+    fn hear(&mut self, report: &Report) {
+        let Report { newest, sequence, records, behind, quiet, idle, ended, .. } = *report;
+        (self.newest, self.sequence, self.records, self.behind) = (newest, sequence, records, behind);
+        (self.quiet, self.idle, self.ended) = (quiet, idle, ended);
+        rise(self, report.watermark);
     }
 }
 
@@ -159,6 +245,8 @@ fn rise(standing: &mut Standing, watermark: EventTime) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     #[test]
     fn only_those_that_speak_hold_the_others_back() {
@@ -181,5 +269,34 @@ mod tests {
         partitions.add(0, 4, "p", BEFORE_ALL);
         partitions.begin(4, 60);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (60, Some(51)));
+    }
+
+    #[test]
+    fn other_processes_are_told_what_is_new_and_once() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let called = calls.clone();
+        let teller: Teller = Box::new(move || {
+            called.fetch_add(1, SeqCst);
+        });
+        let (here, there) = (Partitions::new(vec![0]).telling(Some(teller)), Partitions::new(vec![0]));
+        let reached = |watermark| Reached { watermark, newest: watermark };
+        (0..2).for_each(|origin| here.add(0, origin, "p", BEFORE_ALL));
+        here.advance(0, reached(5), Some(3), 4);
+        here.advance(1, reached(7), Some(0), 1);
+        here.idle(1, 9);
+        there.add(0, 0, "p", BEFORE_ALL);
+        there.hear(here.news());
+        assert_eq!((there.reached(0), here.reached(0)), (5, 5));
+        there.add(0, 1, "p", BEFORE_ALL);
+        there.advance(0, reached(20), None, 0);
+        there.idle(0, 20);
+        assert_eq!(there.reached(0), 20, "what was heard early is kept: the other is idle, at 9");
+        here.idle(1, 9);
+        here.behind(0, Some(3));
+        assert!(here.news().is_empty(), "that is not new");
+        here.end(0);
+        here.end(1);
+        let ended: Vec<_> = here.news().iter().map(|report| (report.origin, report.ended)).collect();
+        assert_eq!((ended, calls.load(SeqCst)), (vec![(0, true), (1, true)], 2));
     }
 }

@@ -23,8 +23,10 @@ pub type AcksOut = OutputBuilder<Epoch, CapacityContainerBuilder<Vec<Ack>>>;
 pub struct Who {
     /// Its number.
     pub step: usize,
-    /// The worker.
+    /// The worker, among those of its process.
     pub worker: usize,
+    /// The worker, among all.
+    pub shard: usize,
     /// Its name.
     pub name: String,
 }
@@ -101,7 +103,7 @@ impl Saving {
         let Some((_, mut standing)) = self.standing.take() else { return };
         let snapshot = driver.snapshot();
         let partitions = snapshot.partitions.iter().map(|(origin, watermark)| (*origin, *watermark)).collect();
-        let (step, worker, watermark) = (who.step, who.worker, snapshot.watermark);
+        let (step, worker, watermark) = (who.step, who.shard, snapshot.watermark);
         let ack = StepAck { step, worker, part: None, waiting: Vec::new(), watermark, partitions };
         if snapshot.groups.is_empty() && snapshot.waiting.is_empty() {
             self.acks.activate().session(&standing).give(Ack::Step(ack));

@@ -1,6 +1,7 @@
 //! What all threads of a running job share.
 
 use super::ledger::{Interval, first_epoch};
+use super::mesh::{Peers, Word};
 use super::metrics::Metrics;
 use super::partitions::Partitions;
 use crate::fault::Failure;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
+use std::time::Duration;
 use timely::scheduling::activate::SyncActivator;
 
 /// The state of a job that is not data.
@@ -19,10 +21,17 @@ pub struct Shared {
     pub partitions: Partitions,
     /// The names of origins.
     pub origins: Origins,
+    /// The other processes that run the job.
+    pub peers: Peers,
     epoch: AtomicU64,
     /// The newest checkpoint that is there for good.
     committed: AtomicU64,
+    /// Whether sinks keep much back.
+    full: AtomicBool,
+    coordinator: Mutex<Option<SyncActivator>>,
     stopping: AtomicBool,
+    /// Whether the graph has lost a part of itself, so that it cannot come to an end.
+    fallen: AtomicBool,
     failure: Mutex<Option<Failure>>,
     /// In which epoch each partition that was found while the job runs was announced.
     announced: Mutex<BTreeMap<Origin, u64>>,
@@ -36,15 +45,19 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The state of a job that has not begun; its first epoch is the first of this interval.
-    pub fn new(metrics: Metrics, partitions: Partitions, origins: Origins, first: Interval) -> Shared {
+    /// The state of a job that has not begun.
+    pub fn new(metrics: Metrics, partitions: Partitions, origins: Origins, peers: Peers) -> Shared {
         Shared {
             metrics,
             partitions,
             origins,
-            epoch: AtomicU64::new(first_epoch(first)),
+            peers,
+            epoch: AtomicU64::new(0),
             committed: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+            coordinator: Mutex::default(),
             stopping: AtomicBool::new(false),
+            fallen: AtomicBool::new(false),
             failure: Mutex::default(),
             announced: Mutex::default(),
             sources: Mutex::default(),
@@ -60,10 +73,10 @@ impl Shared {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Ends an epoch for all sources of the process.
+    /// Ends an epoch for all sources of all processes.
     pub fn end_epoch(&self, epoch: u64) -> u64 {
-        if self.epoch.fetch_max(epoch + 1, Ordering::AcqRel) <= epoch {
-            self.wake_sources();
+        if self.reach_epoch(epoch + 1) {
+            self.peers.tell(Word::Epoch(epoch + 1));
         }
         self.epoch()
     }
@@ -73,9 +86,24 @@ impl Shared {
         self.end_epoch(first_epoch(interval + 1) - 1);
     }
 
-    /// Whether sinks keep so much back that a checkpoint should come before its time.
-    pub fn is_full(&self) -> bool {
-        false
+    /// Says that sinks keep so much back that a checkpoint should come before its time.
+    pub fn fill(&self) {
+        if !self.full.swap(true, Ordering::AcqRel) {
+            // A worker that is gone makes no checkpoint.
+            lock(&self.coordinator).iter().for_each(|coordinator| {
+                let _ = coordinator.activate();
+            });
+        }
+    }
+
+    /// Whether that has been said since it was asked last.
+    pub fn was_full(&self) -> bool {
+        self.full.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whom to wake when sinks are full.
+    pub fn add_coordinator(&self, coordinator: SyncActivator) {
+        lock(&self.coordinator).replace(coordinator);
     }
 
     /// The newest checkpoint that is there for good; 0 before the first.
@@ -98,25 +126,88 @@ impl Shared {
         lock(&self.sinks).push(sink);
     }
 
+    /// Goes on to an epoch with all sources of this process; says whether that is news.
+    pub fn reach_epoch(&self, epoch: u64) -> bool {
+        let is_news = self.epoch.fetch_max(epoch, Ordering::AcqRel) < epoch;
+        if is_news {
+            self.wake_sources();
+        }
+        is_news
+    }
+
     /// Whether the job is to stop: nothing more is read.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Stops reading; what was read is worked off.
+    /// Stops reading, in all processes; what was read is worked off.
     pub fn stop(&self) {
+        if !self.stopping() {
+            self.peers.tell(Word::Stop);
+        }
+        self.halt();
+    }
+
+    /// Stops reading, in this process.
+    pub fn halt(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake_readers();
         lock(&self.discoverers).iter().for_each(Thread::unpark);
         self.wake_sources();
     }
 
-    /// Stops because of a failure; the first one is kept.
+    /// Stops because of a failure; the first one is kept. Other processes are told, and fail too.
     pub fn fail(&self, failure: Failure) {
+        self.peers.tell(Word::Failed(failure.message.clone()));
+        self.fall(failure);
+    }
+
+    /// Whether a worker of this process reads a partition.
+    pub fn reads(&self, origin: Origin) -> bool {
+        let place = self.peers.place();
+        place.local(origin as usize % place.all_workers()).is_some()
+    }
+
+    /// Stops because of a failure that the other processes know of. Among several processes the graph cannot come to
+    /// an end any more: whoever waits for that is to go.
+    pub fn fall(&self, failure: Failure) {
         lock(&self.failure).get_or_insert(failure);
-        self.stop();
+        self.fallen.store(self.peers.exist(), Ordering::Release);
+        self.halt();
         // A sink may wait for a checkpoint that will never be there.
         self.wake_sinks();
+    }
+
+    /// Whether the graph cannot come to an end any more.
+    pub fn fallen(&self) -> bool {
+        self.fallen.load(Ordering::Acquire)
+    }
+
+    /// What the leader of several processes has to say, for all of them to go by: called by all of them, in one order.
+    ///
+    /// # Errors
+    ///
+    /// A process that has failed or gone meanwhile.
+    pub fn agree(&self, own: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        if self.peers.place().leads() {
+            self.peers.tell(Word::Decided(own.clone()));
+            return Ok(own);
+        }
+        loop {
+            if let Some(decided) = self.peers.decided_within(Duration::from_millis(50)) {
+                return Ok(decided);
+            }
+            if let Some(failure) = self.failure() {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// The leader's names in place of the own.
+    pub fn agree_on(&self, names: Vec<String>) -> Result<Vec<String>, Failure> {
+        let decided = self.agree(postcard::to_stdvec(&names).expect("names can be written"))?;
+        postcard::from_bytes(&decided)
+            .map_err(|error| Failure::new(format!("what process 0 has decided cannot be read: {error}")))
     }
 
     /// The failure that stopped the job.
@@ -131,7 +222,17 @@ impl Shared {
 
     /// Notes the epoch in which a partition was announced to all steps.
     pub fn announced(&self, origin: Origin, epoch: u64) {
-        lock(&self.announced).entry(origin).or_insert(epoch);
+        if self.hear_announced(origin, epoch) {
+            self.peers.tell(Word::Announced(origin, epoch));
+        }
+    }
+
+    /// Hears in which epoch a partition was announced to all steps; says whether that is news.
+    pub fn hear_announced(&self, origin: Origin, epoch: u64) -> bool {
+        let mut announced = lock(&self.announced);
+        let is_news = !announced.contains_key(&origin);
+        announced.entry(origin).or_insert(epoch);
+        is_news
     }
 
     /// The epoch in which a partition was announced, once it has been.

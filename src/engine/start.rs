@@ -5,7 +5,8 @@ use super::drain::Route;
 use super::driver::Driver;
 use super::intake::{self, Found, Lane, Place};
 use super::keeper::Keeper;
-use super::ledger::{Ledger, shards_of};
+use super::ledger::{Interval, Ledger, first_epoch, shards_of};
+use super::mesh::{self, FoundWord, MeshSettings, Peers, Word};
 use super::metrics::{Made, Metrics, SinkCounts, SourceCounts, StepCounts, read_step};
 use super::mount::Mounting;
 use super::partitions::{Partitions, Reached, Standing};
@@ -28,12 +29,13 @@ use crate::source::Feed;
 use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
-use timely::communication::Config as Communication;
+use timely::execute::execute_from;
 use timely::worker::Worker;
 
 /// How a worker waits when it has nothing to do; it is woken by whoever has something for it.
@@ -117,29 +119,59 @@ pub struct Status {
 
 /// Opens sources and sinks and sets the workers going. Where the job has checkpoints, it goes on from the newest.
 pub fn start(plan: Plan, workers: usize) -> Result<Job, Failure> {
-    start_from(plan, workers, &Resumption::default())
+    start_among(plan, workers, None, &Resumption::default())
 }
 
-/// Opens sources and sinks and sets the workers going, where a checkpoint says that it had come to.
-pub fn start_from(plan: Plan, workers: usize, resumption: &Resumption) -> Result<Job, Failure> {
-    let start = Arc::new(Start::new(plan, workers, resumption)?);
-    let writers = start.open_sinks(workers)?;
+/// Starts the part of a job that is this process's, of several that run it, with so many workers each, where a
+/// checkpoint says that it had come to.
+///
+/// # Errors
+///
+/// Another process that does not fit, does not come, or fails; a checkpoint that does not fit; a source or sink that
+/// cannot be opened.
+pub fn start_among(
+    plan: Plan,
+    workers: usize,
+    mesh: Option<&MeshSettings>,
+    resumption: &Resumption,
+) -> Result<Job, Failure> {
+    let names = plan.steps.iter().map(|step| step.name.clone()).collect();
+    let (peers, connected) = match mesh {
+        None => (Peers::none(workers), None),
+        Some(mesh) => mesh::join(&plan, workers, mesh).map(|(peers, connected)| (peers, Some(connected)))?,
+    };
+    let partitions = Partitions::new(groups(&plan)).telling(peers.teller());
+    let shared = Arc::new(Shared::new(Metrics::new(&plan, workers), partitions, Origins::new(names), peers));
+    let records = connected.map(|connected| connected.start(&shared)).transpose()?;
+    let start = Start::new(plan, shared.clone(), resumption);
+    start.and_then(|start| begin(start, records)).inspect_err(|failure| {
+        shared.fail(failure.clone());
+        shared.peers.flush();
+    })
+}
+
+fn begin(mut start: Start, records: Option<mesh::Records>) -> Result<Job, Failure> {
+    start.sources = (0..start.plan.sources.len()).map(|i| start.open_source(i)).collect::<Result<_, _>>()?;
+    let writers = start.open_sinks()?;
+    let start = Arc::new(start);
     let pool = DecodePool::new(
         std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1)),
         &start.shared.metrics.threads,
     );
     discover(&start);
-    let writers = Mutex::new(writers.into_iter().map(Some).collect::<Vec<_>>());
+    let writers = Mutex::new(writers);
     let begun = wall::now();
     let (mine, shared) = (start.clone(), start.shared.clone());
-    let config =
-        timely::Config { communication: Communication::Process(workers), worker: timely::WorkerConfig::default() };
+    let place = shared.peers.place();
     let (ends, ended) = mpsc::channel();
     let run = move || {
         let _ends = ends;
-        let guards = timely::execute(config, move |worker| {
-            let writers = writers.lock().expect("no worker panics here").get_mut(worker.index()).and_then(Option::take);
-            work(worker, &mine, &pool, writers.expect("every worker has its writers, and takes them once"));
+        let guards = mesh::allocators(place, records, &shared).and_then(|(builders, links)| {
+            execute_from(builders, links, timely::WorkerConfig::default(), move |worker| {
+                let take = |local: usize| writers.lock().expect("no worker panics here")[local].take();
+                let writers = place.local(worker.index()).and_then(take);
+                work(worker, &mine, &pool, writers.expect("every worker has its writers, and takes them once"));
+            })
         });
         let failed = match guards {
             Ok(guards) => guards.join().into_iter().find_map(Result::err),
@@ -148,6 +180,7 @@ pub fn start_from(plan: Plan, workers: usize, resumption: &Resumption) -> Result
         if let Some(error) = failed {
             shared.fail(Failure::new(format!("a worker ended: {error}")));
         }
+        shared.peers.end();
     };
     let thread = Builder::new().name("eagre:job".into()).spawn(run);
     let thread = thread.map_err(|e| Failure::new(format!("the job's thread cannot be started: {e}")))?;
@@ -185,12 +218,12 @@ impl Job {
 
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.start.shared.fallen() || self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits so long for it to end; says whether it has.
     pub fn ends_within(&self, time: Duration) -> bool {
-        self.ended.recv_timeout(time) == Err(RecvTimeoutError::Disconnected)
+        self.ended.recv_timeout(time) == Err(RecvTimeoutError::Disconnected) || self.start.shared.fallen()
     }
 
     /// How it stands.
@@ -210,8 +243,14 @@ impl Job {
     }
 
     /// Waits for the end; gives how it stood then.
+    ///
+    /// Where another process has gone or failed, or this one has, the workers of this one are left to themselves: the
+    /// process is to end.
     pub fn wait(&mut self) -> Result<Status, Failure> {
-        let joined = self.thread.take().map_or(Ok(()), JoinHandle::join);
+        while !self.ends_within(PARK) {}
+        let thread = self.thread.take().filter(|_| !self.start.shared.fallen());
+        let joined = thread.map_or(Ok(()), JoinHandle::join);
+        self.start.shared.peers.flush();
         let status = self.status();
         match self.start.shared.failure() {
             Some(failure) => Err(failure),
@@ -231,33 +270,24 @@ impl OpenSource {
 }
 
 impl Start {
-    fn new(plan: Plan, workers: usize, resumption: &Resumption) -> Result<Start, Failure> {
-        let names = plan.steps.iter().map(|step| step.name.clone()).collect();
-        let (store, resumed, first) = match &plan.checkpoint {
-            None => (None, None, 0),
-            Some(settings) => {
-                let mut store = Store::open(storage::open(&settings.dir)?)?;
-                let resumed = resume::resume(&store, &plan, resumption)?;
-                let first = store.claim()?;
-                (Some(store), resumed, first)
-            }
+    fn new(plan: Plan, shared: Arc<Shared>, resumption: &Resumption) -> Result<Start, Failure> {
+        let workers = shared.peers.place().all_workers();
+        let kept = match &plan.checkpoint {
+            None => None,
+            Some(settings) => Some(keep(&plan, &shared, &settings.dir, resumption)?),
         };
-        let shards = shards_of(&plan, resumed.as_ref().map(|resumed| &resumed.manifest), workers);
-        let (metrics, partitions) = (Metrics::new(&plan, workers), Partitions::new(groups(&plan)));
-        let shared = Arc::new(Shared::new(metrics, partitions, Origins::new(names), first));
-        let keeping = store.map(|store| {
+        let resumed = kept.as_ref().and_then(|(_, resumed)| resumed.as_ref());
+        let shards = shards_of(&plan, resumed.map(|resumed| &resumed.manifest), workers);
+        // Origins keep their numbers, those of partitions that are gone as well.
+        for (number, partition) in resumed.iter().flat_map(|r| r.manifest.partitions.iter().enumerate()) {
+            let gone = format!("?{number}");
+            shared.origins.assign(if partition.name.is_empty() { &gone } else { &partition.name });
+        }
+        let keeping = kept.map(|(store, resumed)| {
             let keeper = Keeper::start(store, &shared);
             Keeping { keeper, resumed, workers, shards: shards.clone() }
         });
-        let mut start = Start { plan, shared, sources: Vec::new(), keeping, shards };
-        // Origins keep their numbers, those of partitions that are gone as well.
-        for (number, partition) in start.resumed().iter().flat_map(|r| r.manifest.partitions.iter().enumerate()) {
-            let gone = format!("?{number}");
-            start.shared.origins.assign(if partition.name.is_empty() { &gone } else { &partition.name });
-        }
-        start.sources =
-            (0..start.plan.sources.len()).map(|i| start.open_source(i, workers)).collect::<Result<_, _>>()?;
-        Ok(start)
+        Ok(Start { plan, shared, sources: Vec::new(), keeping, shards })
     }
 
     fn resumed(&self) -> Option<&Resumed> {
@@ -321,19 +351,25 @@ impl Start {
         self.shared.partitions.all().into_iter().filter_map(of).collect()
     }
 
-    fn open_source(&self, i: usize, workers: usize) -> Result<OpenSource, Failure> {
+    fn open_source(&self, i: usize) -> Result<OpenSource, Failure> {
         let plan = &self.plan.sources[i];
         let doing = |failure: Failure| failure.doing(format_args!("source `{}`", plan.name));
         let feed: Arc<dyn Feed> = plan.source.open(&plan.name, &plan.output).map_err(doing)?.into();
+        let workers = self.shared.peers.place().all_workers();
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
         let decoders = Decoders::new(feed.decoder());
-        let names = first_partitions(&plan.name, &feed).map_err(doing)?;
+        let own = first_partitions(&plan.name, &feed).map_err(doing)?;
+        let names = self.shared.agree_on(own.clone())?;
+        let own: BTreeSet<String> = own.into_iter().collect();
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
         let open = OpenSource { feed, decoders, alone, found };
         for (name, shown) in self.named(i, names, open.alone) {
-            if let Some(origin) = self.add(i, &shown) {
-                self.open_first(i, &open, origin, name, &shown);
+            let Some(origin) = self.add(i, &shown) else { continue };
+            let mine = self.shared.reads(origin);
+            if mine && !own.contains(&name) {
+                self.see(&open, &name).map_err(doing)?;
             }
+            self.open_first(i, &open, origin, name, &shown);
         }
         Ok(open)
     }
@@ -359,15 +395,20 @@ impl Start {
 
     /// Opens a partition that is there when the job starts: where it was left, or at the beginning.
     fn open_first(&self, i: usize, open: &OpenSource, origin: Origin, name: String, shown: &str) {
+        let mine = self.shared.reads(origin);
         let Some(resumed) = self.resumed() else {
-            return self.open_partition(i, open, origin, name, BEFORE_ALL);
+            return if mine {
+                self.open_partition(i, open, origin, name, BEFORE_ALL)
+            };
         };
         // One that had not been opened begins as one that is new.
         let known = resumed.partition(&self.plan.sources[i].name, shown).filter(|known| known.position.is_some());
         let Some(known) = known else {
             let reached = sources_of_drivers(&self.plan).into_iter().zip(&resumed.manifest.steps);
             let reached = reached.filter(|(sources, _)| sources.contains(&i)).map(|(_, step)| step.watermark).max();
-            return self.open_partition(i, open, origin, name, reached.unwrap_or(BEFORE_ALL));
+            return if mine {
+                self.open_partition(i, open, origin, name, reached.unwrap_or(BEFORE_ALL))
+            };
         };
         let (watermark, newest) = (known.watermark, known.newest);
         let partitions = &self.shared.partitions;
@@ -377,6 +418,9 @@ impl Start {
         }
         if known.idle {
             partitions.idle(origin, watermark);
+        }
+        if !mine {
+            return;
         }
         let place =
             Place { position: known.position, sequence: known.sequence, newest, idle: known.idle, ended: false };
@@ -400,9 +444,17 @@ impl Start {
     /// it; when all have heard, it begins at the watermark that the steps have come to, so that no window that has
     /// fired can get a record that would have been on time.
     fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
+        let peers = &self.shared.peers;
+        let naming = peers.naming();
         let Some(origin) = self.add(i, shown) else { return };
-        open.tell(origin, Found::Announced(origin));
-        self.shared.wake_readers();
+        if peers.place().leads() {
+            peers.tell(Word::Found(FoundWord { source: i, name: name.clone(), shown: shown.to_owned() }));
+        }
+        drop(naming);
+        if self.shared.reads(origin) {
+            open.tell(origin, Found::Announced(origin));
+            self.shared.wake_readers();
+        }
         let fed: Vec<bool> = sources_of_drivers(&self.plan).iter().map(|sources| sources.contains(&i)).collect();
         let drivers = || self.shared.metrics.steps.iter().zip(&fed).filter(|(_, fed)| **fed).map(|(counts, _)| counts);
         let heard = |epoch: u64| drivers().all(|counts| read_step(counts).epoch > epoch);
@@ -415,23 +467,45 @@ impl Start {
         let reached =
             drivers().map(|counts| counts.iter().map(|w| w.watermark.load(Relaxed)).max().unwrap_or(BEFORE_ALL));
         let reached = reached.max().unwrap_or(BEFORE_ALL);
-        self.shared.partitions.begin(origin, reached);
-        self.open_partition(i, open, origin, name, reached);
-        self.shared.wake_readers();
+        peers.tell(Word::Heard(origin, reached));
+        peers.heard(origin, peers.place().process, reached);
+        while self.shared.reads(origin) && !self.shared.stopping() {
+            if let Some(reached) = peers.all_heard(origin) {
+                self.shared.partitions.begin(origin, reached);
+                self.open_partition(i, open, origin, name, reached);
+                return self.shared.wake_readers();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
-    /// The writers of each worker, for each sink.
-    fn open_sinks(&self, workers: usize) -> Result<Vec<Writers>, Failure> {
-        let mut all: Vec<Writers> =
-            (0..workers).map(|_| self.plan.sinks.iter().map(|_| Vec::new()).collect()).collect();
+    /// Waits until this process sees a partition that the leader has found.
+    fn see(&self, open: &OpenSource, name: &str) -> Result<(), Failure> {
+        let begun = wall::now();
+        while !open.feed.partitions()?.iter().any(|seen| seen == name) {
+            if begun.elapsed() > SEEN_WITHIN || self.shared.stopping() {
+                let message = format!("process 0 has found `{name}`, which this process does not see");
+                return Err(Failure::new(message).help("every process has to reach all that the job reads"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// The writers of each worker of this process, for each sink.
+    fn open_sinks(&self) -> Result<Vec<Option<Writers>>, Failure> {
+        let place = self.shared.peers.place();
+        let none = || self.plan.sinks.iter().map(|_| Vec::new()).collect::<Writers>();
+        let mut all: Vec<Writers> = (0..place.workers).map(|_| none()).collect();
         for (number, plan) in self.plan.sinks.iter().enumerate() {
             for shard in 0..self.shards[number] {
-                let writer =
-                    self.open_shard(number, shard).map_err(|f| f.doing(format_args!("sink `{}`", plan.name)))?;
-                all[shard % workers][number].push((shard, writer));
+                let Some(worker) = place.local(shard % place.all_workers()) else { continue };
+                let writer = self.open_shard(number, shard);
+                let writer = writer.map_err(|failure| failure.doing(format_args!("sink `{}`", plan.name)))?;
+                all[worker][number].push((shard, writer));
             }
         }
-        Ok(all)
+        Ok(all.into_iter().map(Some).collect())
     }
 
     fn open_shard(&self, number: usize, shard: usize) -> Result<Box<dyn Writer>, Failure> {
@@ -454,10 +528,44 @@ impl Start {
     }
 }
 
+/// Opens the store, finds what the job goes on with, and claims the numbers of new checkpoints. Of several processes the
+/// leader finds and claims, and the others go by that.
+fn keep(
+    plan: &Plan,
+    shared: &Shared,
+    dir: &Path,
+    resumption: &Resumption,
+) -> Result<(Store, Option<Resumed>), Failure> {
+    let mut store = Store::open(storage::open(dir)?)?;
+    let (first, resumed) = if shared.peers.place().leads() {
+        let resumed = resume::resume(&store, plan, resumption)?;
+        let first = store.claim()?;
+        shared.agree(said(&(first, resumed.as_ref().map(|resumed| resumed.manifest.id))))?;
+        (first, resumed)
+    } else {
+        let decided = shared.agree(Vec::new())?;
+        let (first, id): (Interval, Option<Interval>) = postcard::from_bytes(&decided)
+            .map_err(|error| Failure::new(format!("what process 0 has decided cannot be read: {error}")))?;
+        store.under(first);
+        let from = id.map_or(resume::From::Nothing, resume::From::Id);
+        let resumed = resume::resume(&store, plan, &Resumption { from, ..resumption.clone() })?;
+        (first, resumed)
+    };
+    shared.reach_epoch(first_epoch(first));
+    Ok((store, resumed))
+}
+
+fn said(decided: &(Interval, Option<Interval>)) -> Vec<u8> {
+    postcard::to_stdvec(decided).expect("numbers can be written")
+}
+
 /// The rows of a batch whose origin is wanted.
 fn rows_of(batch: &Batch, wanted: impl Fn(Origin) -> bool) -> Vec<u32> {
     (0..).zip(batch.origins()).filter(|(_, origin)| wanted(**origin)).map(|(row, _)| row).collect()
 }
+
+/// How long a partition that the leader has found may take to be seen by another process.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the first partitions may take before it is said what they wait for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -540,8 +648,12 @@ fn spawn_reader(
     let _ = reader.set(thread.thread().clone());
 }
 
-/// Looks for new partitions, on a thread of its own because brokers may take their time.
+/// Looks for new partitions, on a thread of its own because brokers may take their time. Among several processes the
+/// leader looks and the others hear of them.
 fn discover(start: &Arc<Start>) {
+    if !start.shared.peers.place().leads() {
+        return hear_of_partitions(start);
+    }
     for (i, open) in start.sources.iter().enumerate() {
         let Some(every) = open.feed.discovers() else { continue };
         let (start, shared) = (start.clone(), start.shared.clone());
@@ -565,6 +677,24 @@ fn discover(start: &Arc<Start>) {
         shared.add_discoverer(thread.thread().clone());
     }
 }
+
+fn hear_of_partitions(start: &Arc<Start>) {
+    let mine = start.clone();
+    let hear = move || {
+        while !mine.shared.stopping() {
+            let Some(FoundWord { source, name, shown }) = mine.shared.peers.found_within(HEAR_EVERY) else { continue };
+            let open = &mine.sources[source];
+            if let Err(failure) = mine.see(open, &name) {
+                return mine.shared.fail(failure.doing(format_args!("source `{}`", mine.plan.sources[source].name)));
+            }
+            mine.grow(source, open, name, &shown);
+        }
+    };
+    Builder::new().name("eagre:discover".into()).spawn(hear).expect("a thread can be started");
+}
+
+/// How often a process that hears of partitions looks whether the job has stopped.
+const HEAR_EVERY: Duration = Duration::from_millis(200);
 
 /// The sources of every step, and behind them of what puts rows in order for each sink.
 fn sources_of_drivers(plan: &Plan) -> Vec<BTreeSet<usize>> {

@@ -1,6 +1,6 @@
 //! Jobs that die and go on: what they deliver is what an undisturbed run delivers, each row once.
 
-use super::{From, Job, Resumption, start_from};
+use super::{From, Job, Resumption, start_among};
 use crate::batch::Batch;
 use crate::fault::{Failure, Fault};
 use crate::job::{Overrides, Plan, plan};
@@ -147,7 +147,7 @@ fn delivered(book: &str) -> Vec<String> {
 }
 
 fn begin(book: &str, folder: &Path, records: u64, workers: usize) -> Job {
-    start_from(job(book, folder, records), workers, &Resumption::default()).expect("started")
+    start_among(job(book, folder, records), workers, None, &Resumption::default()).expect("started")
 }
 
 /// Dies as if the process were gone: nothing more is written, nothing is said.
@@ -224,7 +224,7 @@ fn what_does_not_fit_is_refused_with_the_way_out() {
     let check = |change: &dyn Fn(&mut Plan), resumption: Resumption, expected: &str| {
         let mut plan = job("fits", folder.path(), 2_000);
         change(&mut plan);
-        let said = match start_from(plan, 1, &resumption) {
+        let said = match start_among(plan, 1, None, &resumption) {
             Ok(job) => {
                 die(job);
                 String::new()

@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub struct Plan {
     /// Its name.
     pub name: String,
+    /// What its text and all overrides come to.
+    pub fingerprint: u64,
     /// How many threads are to work; as many as there are cores where it does not say.
     pub workers: Option<usize>,
     /// Where the job keeps its own files, in a folder of its name.
@@ -503,7 +505,7 @@ fn demand(wiring: &Wiring, full: &Round, wide: &BTreeSet<usize>) -> Demand {
 }
 
 fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, registry: &Registry) -> Plan {
-    let Spec { name, workers, data_dir, engine, checkpoint, sources, steps, sinks } = spec;
+    let Spec { name, fingerprint, workers, data_dir, engine, checkpoint, sources, steps, sinks } = spec;
     let can = |sink: &dyn AnySink| checkpoint.is_some() && sink.delivers_exactly_once();
     let usual = |sink: &dyn AnySink| if can(sink) { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
     let sources = sources.into_iter().zip(round.sources).filter_map(|(source, output)| {
@@ -553,8 +555,17 @@ fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, regist
         })
     });
     let (sources, sinks) = (sources.collect(), sinks.collect());
-    let mut plan =
-        Plan { name, workers, data_dir, engine, checkpoint: checkpoint.clone(), sources, steps: planned, sinks };
+    let mut plan = Plan {
+        name,
+        fingerprint,
+        workers,
+        data_dir,
+        engine,
+        checkpoint: checkpoint.clone(),
+        sources,
+        steps: planned,
+        sinks,
+    };
     let dead = dead_letters(&plan, registry).into_iter();
     plan.sinks.extend(dead.map(|sink| SinkPlan { delivery: usual(&*sink.sink), ..sink }));
     plan

@@ -60,7 +60,7 @@ fn topics(spec: &Spec, read: &[(&str, Vec<Resource>)], faults: &mut Vec<Located>
             Resource::Topic { brokers: others, topic: other } => {
                 *other == topic && others.iter().any(|broker| brokers.contains(broker))
             }
-            Resource::File(_) => false,
+            Resource::File(_) | Resource::StandardInput => false,
         };
         if let Some((source, _)) = read.iter().find(|(_, targets)| targets.iter().any(same)) {
             let fault = Fault::at("topic", format!("topic `{topic}` is read by source `{source}`"));

@@ -37,6 +37,8 @@ pub(super) const SINK_KEYS: [&str; 3] = ["kind", "input", "delivery"];
 /// A job as it is written.
 pub(super) struct Spec {
     pub name: String,
+    /// What all of it comes to, overrides included.
+    pub fingerprint: u64,
     pub workers: Option<usize>,
     pub data_dir: PathBuf,
     pub engine: EngineSettings,
@@ -83,6 +85,7 @@ impl<T: ?Sized> Described<T> {
 pub(super) fn read(text: &str, overrides: &Overrides, registry: &Registry, faults: &mut Vec<Located>) -> Option<Spec> {
     let mut root = Node::parse(text, faults)?;
     overrides.apply(&mut root, registry, faults);
+    let fingerprint = xxh3_64(root.to_toml().to_string().as_bytes());
     let before = faults.len();
     unknown_keys(&mut root, &JOB_KEYS, "a job", faults);
     if faults.len() == before {
@@ -97,7 +100,7 @@ pub(super) fn read(text: &str, overrides: &Overrides, registry: &Registry, fault
     let engine = engine(&mut root, faults);
     let data_dir = PathBuf::from(data_dir);
     let checkpoint = checkpoint(&mut root, &data_dir.join(&name), faults);
-    Some(Spec { name, workers, data_dir, engine, checkpoint, sources, steps, sinks })
+    Some(Spec { name, fingerprint, workers, data_dir, engine, checkpoint, sources, steps, sinks })
 }
 
 /// A job that does nothing.

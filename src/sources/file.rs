@@ -154,7 +154,11 @@ impl Source for FileSource {
     const NAME: &'static str = "file";
 
     fn reads(&self) -> Vec<Resource> {
-        self.path.0.iter().filter(|path| *path != STANDARD_INPUT).cloned().map(Resource::File).collect()
+        let resource = |path: &String| match path.as_str() {
+            STANDARD_INPUT => Resource::StandardInput,
+            path => Resource::File(path.to_owned()),
+        };
+        self.path.0.iter().map(resource).collect()
     }
 
     fn plan(&self, faults: &mut Vec<Fault>) -> Option<Schema> {

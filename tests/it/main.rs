@@ -11,6 +11,7 @@ mod determinism;
 mod documents;
 mod engine;
 mod kafka;
+mod mesh;
 mod nexmark;
 mod oracles;
 mod parts;

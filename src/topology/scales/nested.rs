@@ -358,12 +358,12 @@ impl Sums {
             return;
         }
         self.count += by;
-        self.total.change(length, out);
+        self.total.change(length, by);
         if wanted.squares {
-            self.squares.change(length * length, out);
+            self.squares.change(length * length, by);
         }
         if wanted.entropy {
-            self.weighted.change(change.weighted, out);
+            self.weighted.change(change.weighted, by);
         }
     }
 
