@@ -50,8 +50,8 @@ impl Store {
         self.next - 1
     }
 
-    /// Claims the checkpoints from a new number on for this run, which is given. A run that claimed before is fenced off:
-    /// it commits nothing more.
+    /// Claims the checkpoints from a new number on for this run, which is given. A run that claimed before is fenced
+    /// off: it commits nothing more.
     pub fn claim(&mut self) -> Result<u64, Failure> {
         let id = self.begin();
         self.storage.put(&format!("{id:010}{CLAIM}"), b"a run makes its checkpoints from this number on\n")?;

@@ -111,6 +111,9 @@ struct Coordinator {
     letterbox: Letterbox<Kept>,
     shared: Arc<Shared>,
     every: Duration,
+    /// How long the interval at hand is to be. The first ends at once, so that a sink that writes on behind what is
+    /// there already is told soon where it began.
+    wait: Duration,
     keep: usize,
     /// The names of the sources.
     sources: Vec<String>,
@@ -139,6 +142,7 @@ impl Coordinator {
             letterbox,
             shared,
             every: settings.every.to_std(),
+            wait: Duration::ZERO,
             keep: settings.keep,
             sources,
             since: wall::now(),
@@ -173,11 +177,12 @@ impl Coordinator {
         if frontier.is_none() || self.ended.is_some() {
             return (decrees, None);
         }
-        let left = self.every.saturating_sub(self.since.elapsed());
+        let left = self.wait.saturating_sub(self.since.elapsed());
         if !left.is_zero() && !self.shared.was_full() {
             return (decrees, Some(left));
         }
         let interval = interval_of(self.shared.epoch());
+        self.wait = self.every;
         (self.since, self.ended) = (wall::now(), Some((interval, wall::time_of_day())));
         decrees.push(Decree::End(interval));
         (decrees, None)

@@ -1,7 +1,7 @@
 //! Mounts sinks: batches go to writer threads, and an epoch counts as done when they are written.
 //!
-//! At the end of an interval every writer seals what it keeps back; when the checkpoint is there, it publishes that. The
-//! next interval is sealed only after that, so that at most one is under way.
+//! At the end of an interval every writer seals what it keeps back; when the checkpoint is there, it publishes that.
+//! The next interval is sealed only after that, so that at most one is under way.
 
 use super::driver::Epoch;
 use super::keeper::{Keeper, Letterbox};

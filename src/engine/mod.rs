@@ -30,8 +30,6 @@ mod split;
 mod stamp;
 mod start;
 #[cfg(test)]
-mod survival;
-#[cfg(test)]
 mod tests;
 mod threads;
 pub mod wall;

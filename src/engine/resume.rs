@@ -282,3 +282,6 @@ impl Resumed {
 }
 
 const _: () = assert!(KEY_GROUPS <= 1 << 16, "the number of a key group fits its column");
+
+#[cfg(test)]
+mod tests;

@@ -206,7 +206,7 @@ impl Job {
 
     /// Ends the job as a failure would.
     #[cfg(test)]
-    pub(super) fn fail(&self, failure: Failure) {
+    pub(in crate::engine) fn fail(&self, failure: Failure) {
         self.start.shared.fail(failure);
     }
 
@@ -528,8 +528,8 @@ impl Start {
     }
 }
 
-/// Opens the store, finds what the job goes on with, and claims the numbers of new checkpoints. Of several processes the
-/// leader finds and claims, and the others go by that.
+/// Opens the store, finds what the job goes on with, and claims the numbers of new checkpoints. Of several processes
+/// the leader finds and claims, and the others go by that.
 fn keep(
     plan: &Plan,
     shared: &Shared,

@@ -275,7 +275,13 @@ fn manifest(id: u64, watermark: i64, plan: &Plan, parts: &[Vec<FileRef>], outbox
             ended: id == 2,
         }],
         steps: plan.steps.iter().zip(parts).map(step).collect(),
-        sinks: vec![Sink { name: "scores".into(), shards: 1, outbox: vec![outbox] }],
+        sinks: vec![Sink {
+            name: "scores".into(),
+            delivery: "exactly_once".into(),
+            shards: 1,
+            outbox: vec![outbox],
+            sealed: vec![1],
+        }],
     }
 }
 

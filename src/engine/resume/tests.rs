@@ -1,7 +1,8 @@
 //! Jobs that die and go on: what they deliver is what an undisturbed run delivers, each row once.
 
-use super::{From, Job, Resumption, start_among};
+use super::{From, Resumption};
 use crate::batch::Batch;
+use crate::engine::{Job, start_among};
 use crate::fault::{Failure, Fault};
 use crate::job::{Overrides, Plan, plan};
 use crate::schema::Schema;
@@ -99,8 +100,8 @@ impl Writer for Pledging {
     }
 }
 
-/// Windows, z-scores, a join of streams, rows in order, late and rejected ones: with something of everything that has to
-/// be remembered.
+/// Windows, z-scores, a join of streams, rows in order, late and rejected ones: with something of everything that has
+/// to be remembered.
 fn job(book: &str, folder: &Path, records: u64) -> Plan {
     let folder = folder.display();
     let text = format!(
