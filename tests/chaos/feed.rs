@@ -9,7 +9,7 @@ use crate::cluster::{Sender, Topic};
 use eagre::stats::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -102,22 +102,16 @@ fn record(time: i64, key: &str, value: f64, id: u64) -> String {
 pub struct Feed {
     thread: Option<JoinHandle<u64>>,
     enough: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
 }
 
 impl Feed {
     /// Begins to send so many messages a second.
     pub fn start(input: Input, brokers: &str, topic: Arc<Topic>, per_second: u64) -> Feed {
-        let (enough, sent) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
-        let (brokers, ends, counter) = (brokers.to_owned(), enough.clone(), sent.clone());
-        let send = move || send_all(input, &Sender::new(&brokers), &topic, per_second, &ends, &counter);
+        let enough = Arc::<AtomicBool>::default();
+        let (brokers, ends) = (brokers.to_owned(), enough.clone());
+        let send = move || send_all(input, &Sender::new(&brokers), &topic, per_second, &ends);
         let thread = thread::Builder::new().name("feed".into()).spawn(send).unwrap();
-        Feed { thread: Some(thread), enough, sent }
-    }
-
-    /// How many messages were sent so far.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        Feed { thread: Some(thread), enough }
     }
 
     /// Closes the input; says how many messages it has, without those that close it.
@@ -133,14 +127,7 @@ impl Drop for Feed {
     }
 }
 
-fn send_all(
-    mut input: Input,
-    sender: &Sender,
-    topic: &Topic,
-    per_second: u64,
-    enough: &AtomicBool,
-    sent: &AtomicU64,
-) -> u64 {
+fn send_all(mut input: Input, sender: &Sender, topic: &Topic, per_second: u64, enough: &AtomicBool) -> u64 {
     let begun = Instant::now();
     while !enough.load(Ordering::Relaxed) {
         let due = (begun.elapsed().as_secs_f64() * per_second as f64) as u64;
@@ -148,7 +135,6 @@ fn send_all(
         for item in input.by_ref().take(now) {
             sender.send(topic, item.partition, Some(item.payload.as_bytes()));
         }
-        sent.store(input.next, Ordering::Relaxed);
         sender.poll();
         thread::sleep(Duration::from_millis(5));
     }

@@ -57,6 +57,9 @@ struct Arguments {
     /// What the sinks promise: with "at_least_once" the ledger has to find doubled rows.
     #[arg(long, default_value = "exactly_once")]
     delivery: String,
+    /// Sets something in the job that is disturbed, as `eagre run --set` does.
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
     /// As a test among others: a name that is searched for.
     #[arg(hide = true)]
     filter: Option<String>,
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
             kills: arguments.kills,
             rate: arguments.rate,
             delivery: &arguments.delivery,
+            sets: &arguments.set,
             folder: folder.path(),
             may_give_up: mode.may_give_up(),
         };

@@ -37,8 +37,8 @@ impl Mode {
         matches!(self, Mode::Broker | Mode::Proxy)
     }
 
-    /// Disturbs a job that many times.
-    pub fn disturb(self) -> fn(&mut Scene<'_>, usize) {
+    /// Disturbs a job that many times; gives what then still runs.
+    pub fn disturb(self) -> fn(&mut Scene<'_>, usize) -> Option<Running> {
         match self {
             Mode::Kill => kill,
             Mode::Processes => processes,
@@ -52,7 +52,7 @@ impl Mode {
 
 /// One in four is killed while it starts, of the others every second one when a checkpoint has just been made. Now and
 /// then it is stopped as Ctrl-C does.
-fn kill(scene: &mut Scene<'_>, kills: usize) {
+fn kill(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
     while scene.told.kills < kills && !scene.is_hopeless() {
         let workers = scene.workers();
         let mut running = scene.start(workers);
@@ -67,6 +67,7 @@ fn kill(scene: &mut Scene<'_>, kills: usize) {
         running.kill(0);
         scene.told.kills += 1;
     }
+    None
 }
 
 fn until_a_bad_moment(scene: &mut Scene<'_>, running: &mut Running) {
@@ -83,7 +84,7 @@ fn until_a_bad_moment(scene: &mut Scene<'_>, running: &mut Running) {
     }
 }
 
-fn processes(scene: &mut Scene<'_>, kills: usize) {
+fn processes(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
     while scene.told.kills < kills && !scene.is_hopeless() {
         // The number of processes changes too, now and then.
         let count = if scene.once_in(8) { 2 } else { 3 };
@@ -100,9 +101,10 @@ fn processes(scene: &mut Scene<'_>, kills: usize) {
             scene.fault(format!("a process goes on without the one that was killed: {what}"));
         }
     }
+    None
 }
 
-fn cluster(scene: &mut Scene<'_>, kills: usize) {
+fn cluster(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
     let workers = 1 + scene.random.pick(2);
     scene.begins();
     let mut running = scene.program.start_cluster(3, workers);
@@ -123,11 +125,11 @@ fn cluster(scene: &mut Scene<'_>, kills: usize) {
             running.begun = std::time::Instant::now();
         }
     }
-    scene.stop(running);
+    Some(running)
 }
 
 /// Now and then the job is killed as well, while the broker is away.
-fn broker(scene: &mut Scene<'_>, kills: usize) {
+fn broker(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
     let broker = scene.stage.broker.as_ref().expect("a broker of its own");
     let workers = scene.workers();
     let mut running = scene.start(workers);
@@ -151,10 +153,10 @@ fn broker(scene: &mut Scene<'_>, kills: usize) {
             running = scene.start(workers);
         }
     }
-    running.kill(0);
+    Some(running)
 }
 
-fn proxy(scene: &mut Scene<'_>, kills: usize) {
+fn proxy(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
     let proxy = scene.stage.proxy.as_ref().expect("a proxy");
     let workers = scene.workers();
     let mut running = scene.start(workers);
@@ -180,14 +182,14 @@ fn proxy(scene: &mut Scene<'_>, kills: usize) {
             running.begun = std::time::Instant::now();
         }
     }
-    running.kill(0);
+    Some(running)
 }
 
 /// How long a transaction may be open: `transaction.timeout.ms` of the sinks is set to this.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every second one is held for longer than a transaction may be open, and than the broker takes to notice (10 s).
-fn zombie(scene: &mut Scene<'_>, kills: usize) {
+fn zombie(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
     let workers = scene.workers();
     let mut running = scene.start(workers);
     while scene.told.kills < kills && !scene.is_hopeless() {
@@ -213,5 +215,5 @@ fn zombie(scene: &mut Scene<'_>, kills: usize) {
             running = scene.start(workers);
         }
     }
-    running.kill(0);
+    Some(running)
 }

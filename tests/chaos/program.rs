@@ -43,7 +43,7 @@ impl Program {
 
     /// Starts it, as that many processes with so many workers each.
     pub fn start(&mut self, processes: usize, workers: u64) -> Running {
-        let ports = if processes > 1 { free_ports(33_000, processes as u16) } else { 0 };
+        let ports = if processes > 1 { free_ports(27_000, processes as u16) } else { 0 };
         let hosts: Vec<String> = (0..processes as u16).map(|n| format!("127.0.0.1:{}", ports + n)).collect();
         let (hosts, count) = (hosts.join(","), processes.to_string());
         let place = |n: usize| match processes {
@@ -66,7 +66,7 @@ impl Program {
         let spawn = |(word, more): (&str, Vec<String>)| {
             let mut command = Command::new(env::current_exe().unwrap());
             command.args([word, JOB, "--workers", &workers.to_string()]).args(more);
-            self.sets.iter().for_each(|set| drop(command.args(["--set", set])));
+            command.args(self.sets.iter().flat_map(|set| ["--set", set]));
             command.env_clear().env(AS_PROGRAM, "yes").current_dir(&self.folder);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors.try_clone().unwrap());
             command.spawn().unwrap()

@@ -148,10 +148,11 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Runs the job until so many records have come out, and stops it.
-    pub fn work_off(&mut self, due: u64, workers: u64) {
+    /// Lets the job run, or starts it, until so many records have come out; then stops it.
+    pub fn work_off(&mut self, due: u64, running: Option<Running>) {
         let (mut best, mut since) = (0, Instant::now());
-        let mut running = self.start(workers);
+        let workers = self.workers();
+        let mut running = running.unwrap_or_else(|| self.start(workers));
         while self.tail.distinct() < due && !self.is_hopeless() {
             self.lives(&mut running, Duration::from_millis(100));
             if self.gave_up(&mut running) {

@@ -4,7 +4,7 @@
 use crate::cluster::{OwnBroker, Topic, free_ports, minutes_ago};
 use crate::feed::{Feed, Input, PARTITIONS};
 use crate::ledger::{self, Findings, Rows};
-use crate::program::Program;
+use crate::program::{Program, Running};
 use crate::proxy::Proxy;
 use crate::scene::{Scene, Told};
 use crate::tail::Tail;
@@ -23,6 +23,8 @@ pub struct Terms<'a> {
     pub rate: u64,
     /// What the sinks are to promise.
     pub delivery: &'a str,
+    /// What else is set in the job that is disturbed.
+    pub sets: &'a [String],
     /// Where everything is written to.
     pub folder: &'a Path,
     /// Whether the job may end by itself: it is then started again.
@@ -69,7 +71,7 @@ impl Stage {
 
     /// A broker of its own that the job reaches through a proxy alone.
     pub fn behind_a_proxy() -> Stage {
-        let port = free_ports(32_000, 1);
+        let port = free_ports(25_000, 1);
         let broker = OwnBroker::start_behind("kafka-chaos", port);
         let proxy = Proxy::start(port, broker.proxied_port());
         let stage = Stage { broker: Some(broker), proxy: Some(proxy), ..Stage::shared(String::new()) }.named();
@@ -96,9 +98,9 @@ impl Topics {
     }
 
     /// The job that reads and writes them.
-    fn program(&self, folder: &Path, brokers: &str, delivery: &str, sets: &[&str]) -> Program {
+    fn program(&self, folder: &Path, brokers: &str, delivery: &str, sets: &[String]) -> Program {
         let delivery = SINKS.map(|name| format!("sink.{name}_topic.delivery={delivery}"));
-        let sets: Vec<&str> = sets.iter().copied().chain(delivery.iter().map(String::as_str)).collect();
+        let sets: Vec<&str> = sets.iter().chain(&delivery).map(String::as_str).collect();
         let names = self.out.each_ref().map(|topic| topic.name.as_str());
         Program::new(folder.to_owned(), brokers, &self.input.name, names, &sets)
     }
@@ -109,23 +111,22 @@ impl Topics {
 }
 
 /// Does it all.
-pub fn trial(terms: &Terms<'_>, stage: Stage, disturb: fn(&mut Scene<'_>, usize)) -> Outcome {
+pub fn trial(terms: &Terms<'_>, stage: Stage, disturb: fn(&mut Scene<'_>, usize) -> Option<Running>) -> Outcome {
     let brokers = stage.brokers.as_str();
     let input = Arc::new(Topic::new(brokers, "chaos-in", PARTITIONS));
     let topics = Topics::new(brokers, "chaos", input.clone());
     let messages = Input::new(terms.seed, minutes_ago(20));
 
-    let program = topics.program(&terms.folder.join("chaos"), &stage.job_brokers, terms.delivery, &[]);
+    let program = topics.program(&terms.folder.join("chaos"), &stage.job_brokers, terms.delivery, terms.sets);
     let (tail, random) = (Tail::start(brokers, &topics.out[2]), Random::new(terms.seed).split(2));
     let mut scene = Scene::new(&stage, random, program, tail, terms.may_give_up);
     let begun = Instant::now();
     let feed = Feed::start(messages.clone(), brokers, input.clone(), terms.rate);
-    disturb(&mut scene, terms.kills);
+    let running = disturb(&mut scene, terms.kills);
     let total = feed.finish();
     let expected = messages.expected(total);
     let due = expected.values().map(|ids| ids.len() as u64).sum();
-    let workers = scene.workers();
-    scene.work_off(due, workers);
+    scene.work_off(due, running);
     let seconds = begun.elapsed().as_secs_f64();
     let sent: i64 = input.ends().iter().sum();
     assert_eq!(sent, total as i64 + i64::from(PARTITIONS), "the input is not what the harness means to have sent");
@@ -149,10 +150,12 @@ pub fn trial(terms: &Terms<'_>, stage: Stage, disturb: fn(&mut Scene<'_>, usize)
 /// nothing is delivered by transactions. Gives its dead letters.
 fn undisturbed(terms: &Terms<'_>, stage: &Stage, topics: &Topics, due: u64, told: &mut Told) -> Rows {
     let brokers = stage.brokers.as_str();
-    let program = topics.program(&terms.folder.join("calm"), brokers, "at_least_once", &["checkpoint.every=1d"]);
+    let never = ["checkpoint.every=1d".to_owned()];
+    let program = topics.program(&terms.folder.join("calm"), brokers, "at_least_once", &never);
     let tail = Tail::start(brokers, &topics.out[2]);
     let mut scene = Scene::new(stage, Random::new(0), program, tail, false);
-    scene.work_off(due, 2);
+    let running = scene.start(2);
+    scene.work_off(due, Some(running));
     told.faults.extend(scene.told.faults);
     ledger::letters(&scene.program.letters())
 }
