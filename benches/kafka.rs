@@ -1,5 +1,6 @@
 //! J1 from a topic, beside a program that does nothing but consume it in batches by librdkafka; and how long a message
-//! takes from one topic through the engine into another.
+//! takes from one topic through the engine into another, beside a loop that does nothing but pass each on, at the same
+//! time and from the same topic, and beside the way into the first topic alone.
 //!
 //! `EAGRE_KAFKA=127.0.0.1:19092 cargo bench --bench kafka [-- --events 2000000 --rounds 5 --rate 10000 --seconds 10]`;
 //! `scripts/kafka start` starts a broker. Without one it says so and ends. The lines of W1 are put once into a topic of
@@ -159,7 +160,7 @@ fn send(producer: &BaseProducer, topic: &str, partition: Option<i32>, payload: &
 /// A consumer of all of these topics from their beginning.
 fn consumer(brokers: &str, topics: &[&str], partitions: i32) -> Outcome<BaseConsumer> {
     let mut config = client(brokers);
-    config.set("check.crcs", "true").set("fetch.queue.backoff.ms", "5").set("fetch.wait.max.ms", "10");
+    config.set("check.crcs", "true").set("fetch.queue.backoff.ms", "5").set("fetch.wait.max.ms", "5");
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
     let consumer: BaseConsumer = config.create()?;
     let mut all = TopicPartitionList::new();

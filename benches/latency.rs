@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench latency [-- --rate 100000 --seconds 10 --workers 2]`: records of 100 keys at that rate, through
 //! windows of one record, into a sink that notes the time. The source is asked again after a millisecond, like the
-//! generator. `--slow 60` instead gives as fast as it can into a sink that takes a tenth of that, for 60 seconds, and
-//! prints the memory that the process holds.
+//! generator. `--answer 20`: what is flushed is acknowledged 20 ms later, as by a broker that is far. `--slow 60`
+//! instead gives as fast as it can into a sink that takes a tenth of that, for 60 seconds, and prints the memory that
+//! the process holds.
 #![allow(clippy::disallowed_methods, reason = "a benchmark of time; nothing here reaches an output of the engine")]
 
 use arrow::array::{ArrayRef, Int64Array};
@@ -18,6 +19,7 @@ use eagre::value::{Value, value_at};
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -46,15 +48,18 @@ fn main() -> Outcome<()> {
     let workers: usize = option("--workers").map_or(Ok(2), |text| text.parse())?;
     match option("--slow") {
         Some(seconds) => slow(seconds.parse()?, workers),
-        None => latency(rate, seconds, workers, option("--epoch").map_or("", String::as_str)),
+        None => {
+            let answer_ms: u64 = option("--answer").map_or(Ok(0), |text| text.parse())?;
+            latency(rate, seconds, workers, option("--epoch").map_or("", String::as_str), answer_ms)
+        }
     }
 }
 
-fn latency(rate: u64, seconds: u64, workers: usize, epoch: &str) -> Outcome<()> {
+fn latency(rate: u64, seconds: u64, workers: usize, epoch: &str, answer_ms: u64) -> Outcome<()> {
     let windows = "[step.windows]\nkind = 'aggregate'\ninput = 'due'\nkey = 'key'\nwindow = { count = 1 }\n\
                    aggregates = { due = 'max(due)' }\n";
     let count = rate * (seconds + WARM_UP.as_secs());
-    let sink = "[sink.told]\nkind = 'told'\ninput = 'windows'\n";
+    let sink = format!("[sink.told]\nkind = 'told'\ninput = 'windows'\nanswer_ms = {answer_ms}\n");
     let engine = if epoch.is_empty() { String::new() } else { format!("[engine]\nepoch = '{epoch}'\n") };
     run(
         &format!("{engine}[source.due]\nkind = 'due'\nrate = {rate}\ncount = {count}\n{windows}{sink}"),
@@ -207,6 +212,8 @@ impl Reader for Falling {
 struct Told {
     #[serde(default)]
     slow_ms: u64,
+    #[serde(default)]
+    answer_ms: u64,
 }
 
 impl Sink for Told {
@@ -220,13 +227,22 @@ impl Sink for Told {
 
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
         let due = opening.input.index_of("due").expect("the field `due`");
-        Ok(Box::new(Noting { due, slow: Duration::from_millis(self.slow_ms) }))
+        Ok(Box::new(Noting {
+            due,
+            slow: Duration::from_millis(self.slow_ms),
+            answer: Duration::from_millis(self.answer_ms),
+            flushes: VecDeque::new(),
+        }))
     }
 }
 
 struct Noting {
     due: usize,
     slow: Duration,
+    /// How long an acknowledgement takes.
+    answer: Duration,
+    /// When those flushes were begun that are not acknowledged.
+    flushes: VecDeque<Instant>,
 }
 
 impl Writer for Noting {
@@ -246,6 +262,12 @@ impl Writer for Noting {
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
+        self.flushes.push_back(Instant::now());
         Ok(())
+    }
+
+    fn flushing(&mut self) -> Result<usize, Failure> {
+        while self.flushes.pop_front_if(|begun| begun.elapsed() >= self.answer).is_some() {}
+        Ok(self.flushes.len())
     }
 }

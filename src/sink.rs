@@ -1,7 +1,7 @@
 //! The contract of a sink: where results go.
 //!
 //! A writer runs on a thread of its own, never on a worker. What it was given and has not flushed may be lost with the
-//! process; what it flushed is kept.
+//! process; what it flushed is kept, once that flush is no longer under way.
 
 use crate::batch::Batch;
 use crate::fault::{Failure, Fault};
@@ -11,6 +11,8 @@ use crate::source::Resource;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 /// The configuration of a kind of sink; it is what a job file says under `[sink.NAME]`.
 pub trait Sink: DeserializeOwned + JsonSchema + Send + Sync + 'static {
@@ -96,8 +98,10 @@ pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 /// An open shard of a sink.
 ///
 /// 1. `write` may wait: the engine then stops reading (back-pressure), it does not fill memory.
-/// 2. After `flush` returns, everything written before is where it belongs.
-/// 3. `finish` is called once, at the end of the job, instead of a last `flush`.
+/// 2. After `flush` returns, everything written before is where it belongs; unless `flushing` says that this is still
+///    to come, which the engine then asks again and again, and writes on meanwhile.
+/// 3. `finish` is called once, at the end of the job, instead of a last `flush`. Neither it nor `seal` returns before all
+///    flushes have come to their end.
 ///
 /// **With checkpoints** the engine also calls, in this order and for one checkpoint after the other:
 ///
@@ -114,14 +118,31 @@ pub trait Writer: Send {
     /// Takes a batch.
     fn write(&mut self, batch: &Batch) -> Result<(), Failure>;
 
-    /// Makes everything written so far visible.
+    /// Makes everything written so far visible, or begins to.
     fn flush(&mut self) -> Result<(), Failure>;
+
+    /// How many of the flushes that were begun are still under way, the newest ones: 0 where `flush` waits by itself. A
+    /// writer that sends to others says it here, so that what comes next does not wait for their answer.
+    fn flushing(&mut self) -> Result<usize, Failure> {
+        Ok(0)
+    }
+
+    /// Flushes, and waits until no flush is under way.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let mut nap = Duration::from_micros(100);
+        while self.flushing()? > 0 {
+            thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(5));
+        }
+        Ok(())
+    }
 
     /// Says that everything written so far belongs to checkpoint `id` or one before, and gives the *outbox*, which the
     /// checkpoint keeps: all that [`Writer::recover`] needs to publish it, should the process die. What is not in the
     /// outbox must be durable when this returns.
     fn seal(&mut self, _id: u64) -> Result<Vec<u8>, Failure> {
-        self.flush()?;
+        self.settle()?;
         Ok(Vec::new())
     }
 
@@ -137,9 +158,9 @@ pub trait Writer: Send {
         Ok(())
     }
 
-    /// Flushes and closes.
+    /// Settles and closes.
     fn finish(&mut self) -> Result<(), Failure> {
-        self.flush()
+        self.settle()
     }
 
     /// What says what is wrong with the outside world, for people; asked for once, before anything is written.

@@ -99,9 +99,7 @@ pub fn source<'s>(
                 if shared.epoch() > epoch.number() {
                     epoch.close(shared.epoch(), &mut marks, &shared);
                 }
-                if epoch.number() >= settings.epochs_ahead_max
-                    && probe.less_equal(&(epoch.number() - settings.epochs_ahead_max))
-                {
+                if epoch.is_far_ahead(&probe, &settings) {
                     return; // The worker wakes the sources when the probe moves.
                 }
                 match polled.try_recv() {
@@ -137,6 +135,10 @@ pub fn source<'s>(
 /// number of epochs, and a record may be large.
 const EPOCH_BYTES_MAX: usize = 64 << 20;
 
+/// A source may be so many times as many epochs ahead while all of them together hold less than a full one: an answer
+/// of a broker takes longer than a short epoch, and records that come meanwhile need not wait for it.
+const SHORT_EPOCHS: u64 = 16;
+
 /// The epoch that a source operator is in.
 struct OpenEpoch {
     source: u16,
@@ -149,6 +151,8 @@ struct OpenEpoch {
     /// When the one before it ended.
     since: Instant,
     watermarks: BTreeMap<Origin, EventTime>,
+    /// The epochs that are closed and not done, with their records and bytes.
+    ahead: VecDeque<(Epoch, usize, usize)>,
 }
 
 impl OpenEpoch {
@@ -162,6 +166,7 @@ impl OpenEpoch {
             has_begun: false,
             since: wall::now(),
             watermarks: BTreeMap::new(),
+            ahead: VecDeque::new(),
         }
     }
 
@@ -171,6 +176,19 @@ impl OpenEpoch {
 
     fn number(&self) -> Epoch {
         self.number
+    }
+
+    /// Whether the sinks are so far behind that nothing more is taken.
+    fn is_far_ahead(&mut self, probe: &ProbeHandle<Epoch>, settings: &EngineSettings) -> bool {
+        while self.ahead.pop_front_if(|(epoch, ..)| !probe.less_equal(epoch)).is_some() {}
+        let by = |epochs: u64| self.number >= epochs && probe.less_equal(&(self.number - epochs));
+        if !by(settings.epochs_ahead_max) {
+            return false;
+        }
+        let (records, bytes) = self.ahead.iter().fold((0, 0), |(r, b), (_, records, bytes)| (r + records, b + bytes));
+        records >= settings.epoch_records_max
+            || bytes >= EPOCH_BYTES_MAX
+            || by(settings.epochs_ahead_max.saturating_mul(SHORT_EPOCHS))
     }
 
     fn give(&mut self, polled: Polled, ports: &mut [Out; 2]) {
@@ -200,6 +218,7 @@ impl OpenEpoch {
         });
         marks.activate().session(&caps[2]).give_iterator(said);
         caps.iter_mut().for_each(|cap| cap.downgrade(&next));
+        self.ahead.push_back((self.number, self.records, self.bytes));
         (self.number, self.records, self.bytes, self.has_begun, self.since) = (next, 0, 0, false, wall::now());
     }
 

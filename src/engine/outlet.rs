@@ -6,11 +6,13 @@ use super::wall;
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::sink::Writer;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Builder;
+use std::time::Duration;
 use timely::scheduling::activate::SyncActivator;
 
 /// A handle to a writer thread. Orders are carried out in turn; [`Outlet::done`] says how many were.
@@ -79,19 +81,31 @@ impl Outlet {
     }
 }
 
+/// How soon a writer whose flushes are under way is asked again when there is nothing to write: from so much to so
+/// much.
+const LOOK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(5));
+
 fn work(writer: Box<dyn Writer>, post: &Post, queue: &Receiver<Order>, done: &AtomicU64) {
     let _counted = post.shared.metrics.threads.count(Role::Write);
-    let mut working = Working { writer, post, done, carried: 0, owes_flush: false };
+    let mut working = Working { writer, post, done, carried: 0, owes_flush: false, flushes: VecDeque::new() };
+    let mut look = LOOK.0;
     loop {
         // What waits already is written before a flush that is owed, so that one flush serves several epochs.
-        let next = if working.owes_flush { queue.try_recv() } else { queue.recv().map_err(TryRecvError::from) };
+        let next = match (working.owes_flush, working.flushes.is_empty()) {
+            (true, _) => queue.recv_timeout(Duration::ZERO),
+            (false, false) => queue.recv_timeout(look),
+            (false, true) => queue.recv().map_err(RecvTimeoutError::from),
+        };
+        look = if next.is_ok() { LOOK.0 } else { (look * 2).min(LOOK.1) };
         match next {
             Ok(Order::Flush) => (working.owes_flush, working.carried) = (true, working.carried + 1),
             Ok(Order::Write(batch)) => working.write(&batch),
-            Ok(Order::Finish) => return working.settle(1, |writer| writer.finish()),
-            Err(TryRecvError::Empty) => working.settle(0, |writer| writer.flush()),
-            Err(TryRecvError::Disconnected) => return,
+            Ok(Order::Finish) => return working.finish(),
+            Err(RecvTimeoutError::Timeout) if working.owes_flush => working.flush(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        working.look();
     }
 }
 
@@ -100,9 +114,11 @@ struct Working<'a> {
     writer: Box<dyn Writer>,
     post: &'a Post,
     done: &'a AtomicU64,
-    /// Orders that count as done once a flush has been carried out.
+    /// Orders that count as done once a flush that is not begun has been carried out.
     carried: u64,
     owes_flush: bool,
+    /// The orders that count as done with each flush that is under way.
+    flushes: VecDeque<u64>,
 }
 
 impl Working<'_> {
@@ -112,17 +128,48 @@ impl Working<'_> {
         metrics.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
         metrics.queue.take();
         self.carried += 1;
-        if !self.owes_flush {
+        self.count();
+    }
+
+    /// Begins to bring everything so far to where it belongs.
+    fn flush(&mut self) {
+        self.call(|writer| writer.flush());
+        self.owes_flush = false;
+        self.flushes.push_back(std::mem::take(&mut self.carried));
+    }
+
+    /// Looks which flushes have come to their end: an epoch is done when it is flushed, and before that there is
+    /// nothing that the worker could let go of.
+    fn look(&mut self) {
+        if self.flushes.is_empty() {
+            return;
+        }
+        // Where the writer is asked no more, because the job has failed, nothing is waited for.
+        let mut left = 0;
+        self.call(|writer| writer.flushing().map(|flushes| left = flushes));
+        if left >= self.flushes.len() {
+            return;
+        }
+        let ended = self.flushes.drain(..self.flushes.len() - left).sum();
+        self.done.fetch_add(ended, Ordering::Release);
+        self.count();
+        self.wake();
+    }
+
+    /// Counts what is written, where no flush comes before it.
+    fn count(&mut self) {
+        if !self.owes_flush && self.flushes.is_empty() {
             self.done.fetch_add(std::mem::take(&mut self.carried), Ordering::Release);
         }
     }
 
-    /// Brings everything so far to where it belongs, which is the order itself or an order before: an epoch is done
-    /// when it is flushed, and before that there is nothing that the worker could let go of.
-    fn settle(&mut self, orders: u64, call: impl FnOnce(&mut dyn Writer) -> Result<(), Failure>) {
-        self.call(call);
-        self.owes_flush = false;
-        self.done.fetch_add(std::mem::take(&mut self.carried) + orders, Ordering::Release);
+    fn finish(mut self) {
+        self.call(|writer| writer.finish());
+        self.done.fetch_add(self.flushes.drain(..).sum::<u64>() + self.carried + 1, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
         // A worker that is gone does not wait for it.
         let _ = self.post.activator.activate();
     }

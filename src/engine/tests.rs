@@ -99,7 +99,7 @@ impl Reader for TideReader {
                 begun.then(|| Builder::new().name("tide".into()).spawn(call).expect("a thread can be started"));
                 return Ok(Read::Idle(Duration::from_secs(60)));
             }
-            "wake" => {}
+            "wake" => self.called.store(false, Ordering::SeqCst),
             "fail" => return Err(Failure::new("the tide is out")),
             second => {
                 let time = second.parse::<i64>().expect("a second") * 1_000_000;
@@ -152,6 +152,48 @@ impl Writer for Stuck {
     }
 }
 
+/// `kind = "far"`: acknowledges nothing until it has been given six rows.
+#[derive(Deserialize, JsonSchema)]
+struct Far {}
+
+impl Sink for Far {
+    const NAME: &'static str = "far";
+
+    fn plan(&self, _: &Schema, _: &mut Vec<Fault>) {}
+
+    fn shards(&self) -> Shards {
+        Shards::One
+    }
+
+    fn open(&self, _: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
+        Ok(Box::new(FarWriter { rows: 0, flushes: 0 }))
+    }
+}
+
+struct FarWriter {
+    rows: usize,
+    flushes: usize,
+}
+
+impl Writer for FarWriter {
+    fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
+        self.rows += batch.len();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.flushes += 1;
+        Ok(())
+    }
+
+    fn flushing(&mut self) -> Result<usize, Failure> {
+        if self.rows >= 6 {
+            self.flushes = 0;
+        }
+        Ok(self.flushes)
+    }
+}
+
 /// Starts a job that counts what comes every 10 seconds.
 fn run(folder: &tempfile::TempDir, policy: &str, partitions: &[&str]) -> Job {
     let text = format!(
@@ -159,7 +201,7 @@ fn run(folder: &tempfile::TempDir, policy: &str, partitions: &[&str]) -> Job {
         [step.counts]\nkind = 'aggregate'\ninput = 'tide'\nwindow = '10s'\naggregates = {{ n = 'count()' }}",
         folder.path().display()
     );
-    let registry = crate::standard().source::<Tide>("").sink::<Stuck>("");
+    let registry = crate::standard().source::<Tide>("").sink::<Stuck>("").sink::<Far>("");
     let plan = plan(&text, "tides.toml", &Overrides::default(), &registry);
     start(plan.unwrap_or_else(|faults| panic!("{}", faults.render(false))), 2).expect("started")
 }
@@ -218,6 +260,15 @@ fn a_failure_ends_the_job_although_a_writer_waits_for_ever() {
     let mut job = run(&folder, "[sink.stuck]\nkind = 'stuck'\ninput = 'tide'", &["5 wake fail"]);
     wait(&job, |_| false);
     assert_eq!(job.wait().expect_err("it fails").message, "the tide is out");
+}
+
+#[test]
+fn short_epochs_do_not_wait_for_the_acknowledgement_of_those_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Six epochs, of which the first is not done before the last is written.
+    let mut job = run(&folder, "[sink.far]\nkind = 'far'\ninput = 'tide'", &["1 wake 2 wake 3 wake 4 wake 5 wake 6"]);
+    wait(&job, |_| false);
+    assert_eq!(job.wait().expect("it ends").sinks[0].records, 6);
 }
 
 #[test]

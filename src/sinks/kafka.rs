@@ -47,8 +47,9 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -258,6 +259,8 @@ impl Sink for KafkaSink {
             key: self.key.as_ref().and_then(|key| opening.input.index_of(key)),
             headers: headers.collect::<Result<_, _>>()?,
             names: opening.input.names().map(quoted).collect(),
+            under_way: Arc::default(),
+            flushes: VecDeque::new(),
         };
         // A topic that is missing is told at once, by one of the writers; brokers that are away are waited for when
         // there is something to write.
@@ -367,14 +370,16 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext<NoCustomPartitioner> for Deliveries {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = Arc<AtomicUsize>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, under_way: Arc<AtomicUsize>) {
         if let Err((error, message)) = result {
             let mut lost = self.lost.lock().expect("no thread panics while it counts lost messages");
             lost.get_or_insert_with(|| Lost { partition: message.partition(), error: error.clone(), count: 0 })
                 .count += 1;
         }
+        // What is lost is told before it counts as done.
+        under_way.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -385,7 +390,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a refused login is tried again: a broker that is starting itself may not know its users yet.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 
-/// How long a writer sleeps while the queue is full or messages are under way: from so much to so much.
+/// How long a writer sleeps while the queue is full: from so much to so much.
 const NAP: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(5));
 
 /// An open shard.
@@ -396,6 +401,10 @@ struct KafkaWriter {
     key: Option<usize>,
     headers: Vec<(String, Template)>,
     names: Vec<String>,
+    /// How many messages are under way, of those written since the last flush was begun.
+    under_way: Arc<AtomicUsize>,
+    /// The same for every flush that was begun.
+    flushes: VecDeque<Arc<AtomicUsize>>,
 }
 
 impl KafkaWriter {
@@ -507,8 +516,9 @@ impl KafkaWriter {
 
     fn send(&self, batch: &Batch, row: usize, text: &str) -> Result<(), Failure> {
         let key = self.key.and_then(|field| plain(batch, field, row));
-        let mut record =
-            BaseRecord::<[u8], str>::to(&self.sink.topic).payload(text).timestamp(stamp(batch.times()[row]));
+        let mut record = BaseRecord::<[u8], str, _>::with_opaque_to(&self.sink.topic, self.under_way.clone())
+            .payload(text)
+            .timestamp(stamp(batch.times()[row]));
         if let Some(key) = &key {
             record = record.key(key.as_bytes());
         }
@@ -520,6 +530,7 @@ impl KafkaWriter {
                 record.headers(self.headers.iter().fold(OwnedHeaders::new_with_capacity(self.headers.len()), insert));
         }
         let mut nap = NAP.0;
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         loop {
             record = match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -563,15 +574,20 @@ impl Writer for KafkaWriter {
         self.check()
     }
 
+    /// Only draws a line: messages go to the brokers by themselves.
     fn flush(&mut self) -> Result<(), Failure> {
-        let mut nap = NAP.0;
-        while self.producer.in_flight_count() > 0 {
-            self.check()?;
-            self.readmit();
-            thread::sleep(nap);
-            nap = (nap * 2).min(NAP.1);
-        }
+        self.flushes.push_back(std::mem::take(&mut self.under_way));
         self.check()
+    }
+
+    fn flushing(&mut self) -> Result<usize, Failure> {
+        while self.flushes.front().is_some_and(|under_way| under_way.load(Ordering::Acquire) == 0) {
+            self.flushes.pop_front();
+        }
+        if !self.flushes.is_empty() {
+            self.readmit();
+        }
+        self.check().map(|()| self.flushes.len())
     }
 
     fn trouble(&self) -> Option<Trouble> {
@@ -716,7 +732,7 @@ mod tests {
                 .expect("a writer");
         let texts: Vec<String> = (0..2_000).map(|i| format!("s{}:{i}", i % 7)).collect();
         writer.write(&rows(&texts.iter().map(String::as_str).collect::<Vec<_>>())).expect("written");
-        writer.flush().expect("flushed");
+        writer.finish().expect("flushed");
         let mut seen: BTreeMap<String, i64> = BTreeMap::new();
         for line in topic(&brokers, "out", texts.len()) {
             let mut words = line.split(' ');
@@ -753,7 +769,7 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         cluster.broker_up(1).expect("up");
-        writer.flush().expect("flushed");
+        writer.finish().expect("flushed");
         let refused =
             [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT];
         cluster.request_errors(RDKafkaApiKey::Produce, &refused);
@@ -781,13 +797,13 @@ mod tests {
         let mut writer = open(&brokers, "topic = 'out'\nacks = '1'").expect("a writer");
         cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
         writer.write(&rows(&["a:1"])).expect("queued");
-        let failure = writer.flush().expect_err("refused").to_string();
+        let failure = writer.finish().expect_err("refused").to_string();
         assert!(failure.starts_with("a message could not be delivered to out[0]: "), "{failure}");
         assert!(failure.ends_with("raise the topic's max.message.bytes"), "{failure}");
         let mut writer = open(&brokers, "topic = 'out'\ndelivery_timeout = '300ms'").expect("a writer");
         cluster.broker_down(1).expect("down");
         writer.write(&rows(&["a:1", "b:2"])).expect("queued");
-        let failure = writer.flush().expect_err("too late").to_string();
+        let failure = writer.finish().expect_err("too late").to_string();
         assert!(
             failure.starts_with("2 messages could not be delivered to out[0]: ") || failure.starts_with("a message"),
             "{failure}"
