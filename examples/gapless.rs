@@ -1,5 +1,5 @@
-//! A program with an operator of its own that shows whether anything is lost: it numbers the records of each key from 1,
-//! without a gap. `tests/chaos` kills it again and again, and wants every number once.
+//! A program with an operator of its own that shows whether anything is lost: it numbers the records of each key from
+//! 1, without a gap. `tests/chaos` kills it again and again, and wants every number once.
 //!
 //! ```text
 //! cargo run --example gapless -- run examples/gapless.toml

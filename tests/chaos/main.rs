@@ -1,8 +1,8 @@
 //! Chaos: a job that reads Kafka and writes Kafka is killed, cut off, held and doubled, again and again, and what it
 //! wrote in the end must be what it would have written in peace. Nothing lost, nothing twice, nothing out of order.
 //!
-//! `scripts/chaos` runs it; `docs/survival.md` says what is shown. Without arguments it is a test among others: 20 kills,
-//! on the broker that `EAGRE_KAFKA` names.
+//! `scripts/chaos` runs it; `docs/survival.md` says what is shown. Without arguments it is a test among others: 20
+//! kills, on the broker that `EAGRE_KAFKA` names.
 //!
 //! | file | |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! The program under test: this very binary, which is then an `eagre` with one operator more (`examples/gapless.rs`). It
-//! runs as one process or several, and is killed, stopped and held like any other.
+//! The program under test: this very binary, which is then an `eagre` with one operator more (`examples/gapless.rs`).
+//! It runs as one process or several, and is killed, stopped and held like any other.
 
 use crate::cluster::free_ports;
 use std::env;

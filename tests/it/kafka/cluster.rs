@@ -232,7 +232,7 @@ impl OwnBroker {
         OwnBroker::begin(name, port, port + 4)
     }
 
-    /// Starts a broker whose listener [`OwnBroker::proxied_port`] tells clients to come to another port of this machine.
+    /// Starts a broker whose listener [`OwnBroker::proxied_port`] tells clients to come to another port.
     pub fn start_behind(name: &str, advertised: u16) -> OwnBroker {
         OwnBroker::begin(name, free_ports(29_092, 5), advertised)
     }
@@ -277,8 +277,8 @@ impl Drop for OwnBroker {
     }
 }
 
-/// So many ports in a row that nobody listens on. Two processes that ask at the same time are given different ones, most
-/// likely.
+/// So many ports in a row that nobody listens on. Two processes that ask at the same time are given different ones,
+/// most likely.
 pub fn free_ports(from: u16, count: u16) -> u16 {
     let is_free = |port: &u16| (*port..*port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
     let own = from + (process::id() % 150) as u16 * 10;
