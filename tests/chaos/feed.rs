@@ -1,8 +1,8 @@
 //! The input: messages that a seed and a number fix, sent at an even pace while the job is disturbed.
 //!
 //! Records of 16 busy keys and 2,000 rare ones (so that a checkpoint finds most key groups unchanged), in every
-//! partition, up to 800 ms out of order. One in 200 is too late by far; one in 500 is no JSON. Every time of event comes
-//! once, so which record of a key is its n-th is known by sorting. What closes the input lies minutes ahead in every
+//! partition, up to 800 ms out of order. One in 200 is too late by far; one in 500 is no JSON. No two have the same
+//! time, so which record of a key is its n-th is known by sorting. What closes the input lies minutes ahead in every
 //! partition: all before it is then to come out, and nothing of itself.
 
 use crate::cluster::{Sender, Topic};
