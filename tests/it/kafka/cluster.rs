@@ -1,5 +1,5 @@
 //! The Apache Kafka that tests are run against: where it is, topics of its own for each test, messages into them, and a
-//! second broker that a test may stop.
+//! second broker that a test may stop. `tests/chaos` uses it too.
 //!
 //! `scripts/kafka` starts one; `EAGRE_KAFKA` says where it is. Topics have names that no other run has, and are deleted
 //! with the test.
@@ -109,7 +109,8 @@ impl Topic {
         }
     }
 
-    fn numbers(&self, consumer: &BaseConsumer) -> Vec<i32> {
+    /// The numbers of its partitions.
+    pub fn numbers(&self, consumer: &BaseConsumer) -> Vec<i32> {
         let metadata = consumer.fetch_metadata(Some(&self.name), PATIENCE).unwrap();
         metadata.topics()[0].partitions().iter().map(|p| p.id()).collect()
     }
@@ -159,7 +160,8 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
 }
 
-fn client(brokers: &str) -> ClientConfig {
+/// The settings of a client that comes back soon.
+pub fn client(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("reconnect.backoff.max.ms", "500");
     config
@@ -219,18 +221,30 @@ impl Sender {
 pub struct OwnBroker {
     home: PathBuf,
     port: u16,
+    /// What its last listener calls itself.
+    advertised: u16,
 }
 
 impl OwnBroker {
     /// Starts a broker.
     pub fn start(name: &str) -> OwnBroker {
+        let port = free_ports(29_092, 5);
+        OwnBroker::begin(name, port, port + 4)
+    }
+
+    /// Starts a broker whose listener [`OwnBroker::proxied_port`] tells clients to come to another port.
+    pub fn start_behind(name: &str, advertised: u16) -> OwnBroker {
+        OwnBroker::begin(name, free_ports(29_092, 5), advertised)
+    }
+
+    fn begin(name: &str, port: u16, advertised: u16) -> OwnBroker {
         let own = root().join("target").join(name);
         fs::create_dir_all(&own).unwrap();
         let (libs, theirs) = (own.join("libs"), home().join("libs"));
         if !libs.exists() && theirs.join(".complete").exists() {
             std::os::unix::fs::symlink(fs::canonicalize(theirs).unwrap(), &libs).unwrap();
         }
-        let broker = OwnBroker { home: own, port: free_ports(29_092) };
+        let broker = OwnBroker { home: own, port, advertised };
         broker.command("wipe");
         broker.command("start");
         broker
@@ -241,10 +255,16 @@ impl OwnBroker {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The listener that a proxy may be put before.
+    pub fn proxied_port(&self) -> u16 {
+        self.port + 4
+    }
+
     /// Does what `scripts/kafka` calls so.
     pub fn command(&self, word: &str) {
         let mut command = Command::new(root().join("scripts/kafka"));
         command.arg(word).env("KAFKA_HOME", &self.home).env("KAFKA_PORT", self.port.to_string());
+        command.env("KAFKA_PROXY_PORT", self.advertised.to_string());
         let output = command.env("KAFKA_HEAP", "256m").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "scripts/kafka {word}: {said}");
@@ -257,8 +277,10 @@ impl Drop for OwnBroker {
     }
 }
 
-/// Four ports in a row that nobody listens on.
-fn free_ports(from: u16) -> u16 {
-    let is_free = |port: &u16| (*port..*port + 4).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-    (from..u16::MAX - 4).step_by(10).find(is_free).unwrap()
+/// So many ports in a row that nobody listens on. Two processes that ask at the same time are given different ones,
+/// most likely.
+pub fn free_ports(from: u16, count: u16) -> u16 {
+    let is_free = |port: &u16| (*port..*port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    let own = from + (process::id() % 150) as u16 * 10;
+    (own..u16::MAX - count).step_by(10).find(is_free).unwrap()
 }
