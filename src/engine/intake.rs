@@ -241,7 +241,9 @@ impl Turn<'_> {
         let polled = Polled { batch: None, rejected: None, late: 0, mark, place: Place::BEGINNING };
         self.shared.metrics.sources[lane.source].queue.add(1);
         // A source that is gone needs no telling.
-        let _ = lane.sender.as_ref().map(|sender| sender.send(polled));
+        if let Some(sender) = &lane.sender {
+            let _ = sender.send(polled);
+        }
         let _ = lane.activator.activate();
     }
 

@@ -15,8 +15,12 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// What was delivered, by book, sink and shard: under which number the last time, and all rows.
-static BOOKS: Mutex<BTreeMap<(String, String, usize), (u64, Vec<String>)>> = Mutex::new(BTreeMap::new());
+/// What was delivered, by book, sink and shard.
+static BOOKS: Mutex<BTreeMap<Page, Delivered>> = Mutex::new(BTreeMap::new());
+
+type Page = (String, String, usize);
+/// Under which number the last time, and all rows.
+type Delivered = (u64, Vec<String>);
 
 /// `kind = "pledge"`: delivers exactly once into a book, in memory that outlives the job.
 #[derive(Deserialize, JsonSchema)]
@@ -28,7 +32,7 @@ struct Pledge {
 }
 
 struct Pledging {
-    place: (String, String, usize),
+    place: Page,
     rows: Vec<String>,
     sealed: Option<(u64, Vec<String>)>,
 }
@@ -140,8 +144,7 @@ fn delivered(book: &str) -> Vec<String> {
     let books = BOOKS.lock().expect("no test panics while it delivers");
     let mine = books.iter().filter(|((name, ..), _)| name == book);
     let (ordered, others): (Vec<_>, Vec<_>) = mine.partition(|((_, sink, _), _)| sink == "of_windows");
-    let rows =
-        |of: Vec<(_, &(u64, Vec<String>))>| -> Vec<String> { of.into_iter().flat_map(|(_, b)| b.1.clone()).collect() };
+    let rows = |of: Vec<(_, &Delivered)>| -> Vec<String> { of.into_iter().flat_map(|(_, b)| b.1.clone()).collect() };
     let (ordered, mut others) = (rows(ordered), rows(others));
     others.sort_unstable();
     ordered.into_iter().chain(others).collect()
