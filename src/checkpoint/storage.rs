@@ -4,7 +4,7 @@
 //! after [`Storage::put`] returned it is there for good. A folder keeps it by writing aside, syncing, renaming and
 //! syncing the folder.
 
-use super::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk};
 use crate::fault::Failure;
 use std::io;
 use std::path::{Path, PathBuf};
