@@ -15,7 +15,9 @@ mod args;
 mod demo;
 mod doctor;
 mod json;
+mod lines;
 mod live;
+mod publish;
 mod run;
 mod show;
 
@@ -40,6 +42,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Run(run) => run::run(&run, &registry),
         Command::Check { job } => check(&job, &registry),
         Command::Graph { job, format, fields } => graph(&job, format, fields, &registry),
+        Command::Publish(publish) => publish::publish(&publish),
         Command::Demo(demo) => demo::demo(&demo, registry),
         Command::Schema => print(&format!("{:#}\n", job::json_schema(&registry))),
         Command::Manual { file, check } => manual(file.as_deref(), check, &registry),

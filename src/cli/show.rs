@@ -42,6 +42,17 @@ pub fn short(number: f64) -> String {
     }
 }
 
+/// A number of bytes: `512 B`, `64.0 KiB`, `1.5 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        n if n < 1024.0 => format!("{n:.0} B"),
+        n if n < 1024.0 * 1024.0 => format!("{:.1} KiB", n / 1024.0),
+        n if n < 1024.0 * 1024.0 * 1024.0 => format!("{:.1} MiB", n / 1_048_576.0),
+        n => format!("{:.1} GiB", n / 1_073_741_824.0),
+    }
+}
+
 /// A duration in two units at most: `850 ms`, `12.3 s`, `4 min 10 s`, `3 h 05 min`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -82,6 +93,9 @@ mod tests {
             [(0.0, "0"), (999.4, "999"), (1_234.0, "1.23k"), (45_678.0, "45.7k"), (2_500_000.0, "2.50M")]
         {
             assert_eq!(short(number), text);
+        }
+        for (number, text) in [(0, "0 B"), (65_536, "64.0 KiB"), (1_572_864, "1.5 MiB"), (1 << 30, "1.0 GiB")] {
+            assert_eq!(bytes(number), text);
         }
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((count(1, "step"), count(2, "step")), ("1 step".into(), "2 steps".into()));

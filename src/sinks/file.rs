@@ -97,6 +97,18 @@ pub enum Compression {
 #[schemars(with = "String")]
 pub struct Size(u64);
 
+impl Size {
+    /// Reads `"500KB"`, `"1.5 MiB"`; the error says what would be right.
+    pub fn parse(text: &str) -> Result<Size, String> {
+        Size::try_from(text.to_owned())
+    }
+
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
 impl TryFrom<String> for Size {
     type Error = String;
 

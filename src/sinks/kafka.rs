@@ -177,13 +177,10 @@ impl KafkaSink {
             ("compression.codec", compression),
             ("linger.ms", &linger),
             ("message.timeout.ms", &timeout),
-            ("partitioner", "murmur2_random"),
-            ("batch.size", "1000000"),
-            ("batch.num.messages", "50000"),
-            ("message.max.bytes", "100000000"),
             ("queue.buffering.max.messages", "200000"),
             ("queue.buffering.max.kbytes", "131072"),
         ];
+        let own = [&own[..], &kafka_client::PRODUCING].concat();
         kafka_client::config(&self.brokers, self.security.as_ref(), &self.properties, &own)
     }
 

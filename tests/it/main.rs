@@ -14,4 +14,5 @@ mod nexmark;
 mod oracles;
 mod parts;
 mod program;
+mod publish;
 mod topology;
