@@ -4,6 +4,7 @@
 //! Where `EAGRE_KAFKA` names no broker they say that they are skipped.
 
 mod cluster;
+mod publish;
 
 use self::cluster::{OwnBroker, PATIENCE, Sender, Topic, listener, minutes_ago, real, real_with_logins, say};
 use crate::program::Folder;
