@@ -57,7 +57,7 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
         Ok(status) => {
             match arguments.format {
                 StatusFormat::Json => say!("{}", json::status("summary", job.plan(), &status)),
-                StatusFormat::Text => summary(job.plan(), &status, workers, mesh.as_ref()),
+                StatusFormat::Text => summary(job.plan(), &status, workers, mesh.as_ref(), job.resumed().is_some()),
             }
             ExitCode::SUCCESS
         }
@@ -162,7 +162,7 @@ impl Troubles {
 }
 
 /// What the job did, when it is over; of several processes, what this one did.
-fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSettings>) {
+fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSettings>, resumed: bool) {
     let of = mesh.map(|mesh| format!(" of process {}, one of {}", mesh.process, mesh.hosts.len())).unwrap_or_default();
     let writes = |sink: &SinkPlan| mesh.is_none_or(|mesh| mesh.process == 0) || sink.sink.shards() == Shards::PerWorker;
     let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
@@ -196,7 +196,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSetti
     checkpoints(&status.checkpoints);
     shares(&status.spent);
     queues(plan, status);
-    advice(plan, status);
+    advice(plan, status, resumed);
 }
 
 /// What checkpoints were made.
@@ -256,11 +256,19 @@ fn why(why: &Option<String>) {
 }
 
 /// What a person may not have meant, or not expect.
-fn advice(plan: &Plan, status: &Status) {
+fn advice(plan: &Plan, status: &Status, resumed: bool) {
     let open = status.steps.iter().any(|step| step.watermark != AFTER_ALL);
     if status.stopped {
-        let windows = if open { ": windows that were still open are not told" } else { "" };
+        let windows = match &status.checkpoints.1 {
+            Some(Made { id, .. }) => format!(": the next run goes on from checkpoint {id}"),
+            None if open => ": windows that were still open are not told".into(),
+            None => String::new(),
+        };
         say!("  stopped before the end of the input{windows}");
+    }
+    let was_over = resumed && !status.partitions.is_empty() && status.partitions.iter().all(|(_, s)| s.ended);
+    if was_over && status.sources.iter().all(|(counts, _)| counts.records == 0) {
+        say!("  the input had been read to its end before: --from none begins again");
     }
     for (source, (counts, _)) in plan.sources.iter().zip(&status.sources) {
         if counts.records == 0 && counts.rejected > 0 {

@@ -129,9 +129,6 @@ mod tests {
         {
             assert_eq!(short(number), text);
         }
-        for (number, text) in [(0, "0 B"), (65_536, "64.0 KiB"), (1_572_864, "1.5 MiB"), (1 << 30, "1.0 GiB")] {
-            assert_eq!(bytes(number), text);
-        }
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!((count(1, "step"), count(2, "step")), ("1 step".into(), "2 steps".into()));
     }

@@ -159,8 +159,8 @@ fn a_full_spool_says_how_much_was_taken() {
     assert!((400..600).contains(&taken) && number("safe") == taken && number("spooled") == taken, "{summary}");
     assert_eq!((number("not_taken"), &summary["not_taken_is_all"]), (5_000 - taken, &Value::Bool(true)));
     let error = error["error"].as_str().unwrap();
-    let full = "the spool is full: 64.0 KiB of 64.0 KiB in eagre-data/spool/readings; broker ";
-    assert!(error.starts_with("the spool is full: 6") && error.contains(" of 64.0 KiB in "), "{error} {full}");
+    let full = "the spool is full: 65.5 kB of 65.5 kB in eagre-data/spool/readings; broker ";
+    assert!(error.starts_with("the spool is full: 6") && error.contains(" of 65.5 kB in "), "{error} {full}");
     cluster.broker_up(1).unwrap();
     assert_eq!(publish(&folder, &brokers, "--drain").code, Some(0));
     assert_eq!(ids(&brokers), upto(taken));
