@@ -558,7 +558,7 @@ fn keep(
         let resumed = resume::resume(&store, plan, &Resumption { from, ..resumption.clone() })?;
         (first, resumed)
     };
-    shared.reach_epoch(first_epoch(first));
+    shared.begin_in(first_epoch(first));
     Ok((store, resumed))
 }
 

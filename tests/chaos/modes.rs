@@ -63,6 +63,8 @@ fn kill(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
             continue;
         }
         if scene.once_in(10) {
+            // Ctrl-C is heard when it has begun.
+            scene.lives_to_first(&mut running);
             scene.stop(running);
             continue;
         }
