@@ -102,7 +102,7 @@ fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Ep
 /// What was done on the threads that keep.
 enum Kept {
     Committed(Made),
-    Gathered { step: usize, files: usize, whole: FileRef },
+    Gathered { id: Interval, step: usize, files: usize, whole: FileRef },
 }
 
 struct Coordinator {
@@ -121,6 +121,8 @@ struct Coordinator {
     since: Instant,
     /// The interval that was ended and has no checkpoint yet, and when it was ended.
     ended: Option<(Interval, EventTime)>,
+    /// The newest checkpoint that this run has made.
+    newest: Interval,
     /// The checkpoint that is being written.
     committing: Option<Interval>,
     /// The steps whose files are being made one.
@@ -147,6 +149,7 @@ impl Coordinator {
             sources,
             since: wall::now(),
             ended: None,
+            newest: 0,
             committing: None,
             gathering: BTreeSet::new(),
         }
@@ -160,14 +163,18 @@ impl Coordinator {
             match kept {
                 Kept::Committed(made) => {
                     let interval = made.id;
+                    self.newest = interval;
                     self.shared.metrics.checkpoints.note(made);
                     (self.committing, self.ended) = (None, self.ended.filter(|(ended, _)| *ended > interval));
                     decrees.push(Decree::Committed(interval));
                     self.clear_up(interval);
                 }
-                Kept::Gathered { step, files, whole } => {
+                Kept::Gathered { id, step, files, whole } => {
                     self.gathering.remove(&step);
-                    self.ledger.gathered(step, files, whole);
+                    // One that came too late may have been cleared away: it is made again.
+                    if self.committing.unwrap_or(self.newest) < id {
+                        self.ledger.gathered(step, files, whole);
+                    }
                 }
             }
         }
@@ -211,8 +218,8 @@ impl Coordinator {
         self.keeper.clear_up(move |store| store.collect(keep).map(drop));
         for (step, files) in self.ledger.scattered() {
             if self.gathering.insert(step) {
-                // Under the number of the checkpoint that will name it first.
-                let gather = move |store: &Store| gather(store, interval + 1, step, &files);
+                // What is not newer than the newest checkpoint, and not named, is cleared away: it must have been named.
+                let gather = move |store: &Store| gather(store, interval + GATHER_WITHIN, step, &files);
                 self.keeper.keep(&self.letterbox, gather);
             }
         }
@@ -232,5 +239,8 @@ fn gather(store: &Store, id: Interval, step: usize, files: &[FileRef]) -> Result
     let groups: Vec<part::Group> = groups.into_values().collect();
     let bytes = part::encode("", super::save::STATE_VERSION, &groups);
     let whole = store.put(id, &format!("step-{step}.whole"), 0, &bytes)?;
-    Ok(Kept::Gathered { step, files: files.len(), whole })
+    Ok(Kept::Gathered { id, step, files: files.len(), whole })
 }
+
+/// So many intervals there are to make the files of a step one.
+const GATHER_WITHIN: Interval = 100;

@@ -77,7 +77,8 @@ pub fn drain<'s>(mounting: &Mounting<'s>, stream: Stream<'s>, drain: Drain<'_>) 
         let standing = caps.pop().expect("the last of two outputs");
         shared.add_sink(activator.clone());
         if let Some(keeper) = keeper {
-            draining.sealing = Some(Sealing::new(keeper, AcksOut::from(acks), activator, standing, shared.epoch()));
+            let sealing = Sealing::new(keeper, AcksOut::from(acks), activator, standing, shared.first_epoch());
+            draining.sealing = Some(sealing);
         }
         drop(caps);
         move |frontiers| {

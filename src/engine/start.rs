@@ -492,18 +492,25 @@ impl Start {
         Ok(())
     }
 
-    /// The writers of each worker of this process, for each sink.
+    /// The writers of each worker of this process, for each sink. All are opened at once: a broker takes half a second
+    /// over each that delivers exactly once.
     fn open_sinks(&self) -> Result<Vec<Option<Writers>>, Failure> {
         let place = self.shared.peers.place();
+        let local = |shard: usize| place.local(shard % place.all_workers());
         let none = || self.plan.sinks.iter().map(|_| Vec::new()).collect::<Writers>();
         let mut all: Vec<Writers> = (0..place.workers).map(|_| none()).collect();
-        for (number, plan) in self.plan.sinks.iter().enumerate() {
-            for shard in 0..self.shards[number] {
-                let Some(worker) = place.local(shard % place.all_workers()) else { continue };
-                let writer = self.open_shard(number, shard);
-                let writer = writer.map_err(|failure| failure.doing(format_args!("sink `{}`", plan.name)))?;
-                all[worker][number].push((shard, writer));
-            }
+        let shards = (0..self.plan.sinks.len()).flat_map(|number| (0..self.shards[number]).map(move |s| (number, s)));
+        let mine: Vec<_> = shards.filter_map(|(number, shard)| Some((local(shard)?, number, shard))).collect();
+        let opened = std::thread::scope(|scope| {
+            let open = |number, shard| scope.spawn(move || self.open_shard(number, shard));
+            let threads: Vec<_> = mine.iter().map(|(_, number, shard)| open(*number, *shard)).collect();
+            threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+        });
+        for ((worker, number, shard), writer) in mine.into_iter().zip(opened) {
+            let writer = writer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let writer =
+                writer.map_err(|failure| failure.doing(format_args!("sink `{}`", self.plan.sinks[number].name)));
+            all[worker][number].push((shard, writer?));
         }
         Ok(all.into_iter().map(Some).collect())
     }
@@ -551,7 +558,7 @@ fn keep(
         let resumed = resume::resume(&store, plan, &Resumption { from, ..resumption.clone() })?;
         (first, resumed)
     };
-    shared.reach_epoch(first_epoch(first));
+    shared.begin_in(first_epoch(first));
     Ok((store, resumed))
 }
 
