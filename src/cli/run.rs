@@ -3,7 +3,7 @@
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
 use super::{FAILED, WRONG, doctor, json, mesh, plan, show, wrong};
-use crate::engine::{self, Job, Made, MeshSettings, Resumption, Spent, Standing, Status, wall};
+use crate::engine::{self, Condition, Job, Made, MeshSettings, Resumption, Spent, Standing, Status, wall};
 use crate::fault::Failure;
 use crate::job::{Plan, SinkPlan};
 use crate::registry::Registry;
@@ -145,14 +145,16 @@ struct Troubles(BTreeMap<String, String>);
 impl Troubles {
     /// Says on standard error what is wrong, once, and when it is well again.
     fn tell(&mut self, plan: &Plan, status: &Status) {
-        let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, _))| ("source", &p.name, &s.trouble));
-        let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| ("sink", &p.name, &s.trouble));
-        for (part, name, trouble) in sources.chain(sinks) {
+        let sources = plan.sources.iter().zip(&status.sources);
+        let sources = sources.map(|(p, (s, _))| ("source", &p.name, show::unwell(&s.condition)));
+        let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| ("sink", &p.name, show::unwell(&s.condition)));
+        let steps = plan.steps.iter().zip(&status.steps).map(|(p, s)| ("step", &p.name, show::growing(p, s)));
+        for (part, name, trouble) in sources.chain(steps).chain(sinks) {
             let who = format!("{part} `{name}`");
             match trouble {
-                Some(trouble) if self.0.get(&who) != Some(trouble) => {
+                Some(trouble) if self.0.get(&who) != Some(&trouble) => {
                     say!("{who}: {trouble}");
-                    self.0.insert(who, trouble.clone());
+                    self.0.insert(who, trouble);
                 }
                 None if self.0.remove(&who).is_some() => say!("{who}: well again"),
                 _ => {}
@@ -178,16 +180,19 @@ fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSetti
         let read = counts.records + counts.rejected;
         line(&source.name, "read", read, &[("behind the watermark", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
+        unwell(&counts.condition);
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
         let did = format!("in, {} out, {}", show::grouped(counts.out), busy(&counts.busy_ns));
         line(&step.name, &did, counts.records, &[("late", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
+        show::growing(step, counts).iter().for_each(|advice| say!("  {:<18} {advice}", ""));
     }
     for (sink, counts) in plan.sinks.iter().zip(&status.sinks) {
         let from: Vec<String> = sink.inputs.iter().map(|port| show::port(plan.giver(*port), port.output)).collect();
         if !sink.implicit && writes(sink) {
             line(&sink.name, "written", counts.records, &[]);
+            unwell(&counts.condition);
         } else if counts.records > 0 {
             let kept = show::count(counts.records as usize, "record");
             say!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
@@ -253,6 +258,11 @@ fn why(why: &Option<String>) {
     if let Some(why) = why {
         say!("  {:<18} the first: {why}", "");
     }
+}
+
+/// What is still wrong at the end.
+fn unwell(condition: &Condition) {
+    show::unwell(condition).iter().for_each(|trouble| say!("  {:<18} {trouble}", ""));
 }
 
 /// What a person may not have meant, or not expect.

@@ -237,7 +237,7 @@ fn gather(store: &Store, id: Interval, step: usize, files: &[FileRef]) -> Result
         part::decode(&store.read(file)?, &mut groups)?;
     }
     let groups: Vec<part::Group> = groups.into_values().collect();
-    let bytes = part::encode("", super::save::STATE_VERSION, &groups);
+    let bytes = part::encode("", &groups);
     let whole = store.put(id, &format!("step-{step}.whole"), 0, &bytes)?;
     Ok(Kept::Gathered { id, step, files: files.len(), whole })
 }

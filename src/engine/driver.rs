@@ -163,8 +163,9 @@ impl Driver {
     /// changed, each with the next sequence of its derived rows; what waits, and the watermarks, whole.
     pub fn snapshot(&mut self) -> Snapshot {
         let (outputs, mut groups) = (&self.outputs, Vec::new());
+        let version = self.instance.state_version();
         self.instance.snapshot(&mut |group, state| {
-            groups.push(Group { group, next_sequence: outputs.sequence(group), state });
+            groups.push(Group { group, next_sequence: outputs.sequence(group), version, state });
         });
         Snapshot {
             groups,
@@ -177,7 +178,10 @@ impl Driver {
     /// Takes over a key group as it was saved.
     pub fn restore(&mut self, saved: &Group) -> Result<(), Failure> {
         self.outputs.resume(saved.group, saved.next_sequence);
-        if saved.state.is_empty() { Ok(()) } else { self.instance.restore(saved.group, &saved.state) }
+        if saved.state.is_empty() {
+            return Ok(());
+        }
+        self.instance.restore_from(saved.version, saved.group, &saved.state)
     }
 
     /// Goes on where time stood.

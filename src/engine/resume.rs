@@ -203,7 +203,7 @@ fn step_like() -> Step {
         name: String::new(),
         kind: String::new(),
         fingerprint: String::new(),
-        state_version: super::save::STATE_VERSION,
+        state_version: 1,
         watermark: BEFORE_ALL,
         partitions: Vec::new(),
         parts: Vec::new(),

@@ -3,6 +3,7 @@
 use super::decode::{DecodePool, Decoders};
 use super::drain::Route;
 use super::driver::Driver;
+use super::health::Growth;
 use super::intake::{self, Found, Lane, Place};
 use super::keeper::Keeper;
 use super::ledger::{Interval, Ledger, first_epoch, shards_of};
@@ -48,6 +49,8 @@ pub struct Job {
     /// Closed when the job has ended.
     ended: Receiver<()>,
     begun: Instant,
+    /// Of the keys of each step.
+    growth: Mutex<Vec<Growth>>,
 }
 
 /// What a job is started with; the same for every worker.
@@ -184,7 +187,8 @@ fn begin(mut start: Start, records: Option<mesh::Records>) -> Result<Job, Failur
     };
     let thread = Builder::new().name("eagre:job".into()).spawn(run);
     let thread = thread.map_err(|e| Failure::new(format!("the job's thread cannot be started: {e}")))?;
-    Ok(Job { start, thread: Some(thread), ended, begun })
+    let growth = Mutex::new(start.plan.steps.iter().map(|_| Growth::default()).collect());
+    Ok(Job { start, thread: Some(thread), ended, begun, growth })
 }
 
 impl Job {
@@ -234,12 +238,24 @@ impl Job {
             stopped: shared.stopping(),
             elapsed: self.begun.elapsed(),
             sources: shared.metrics.sources.iter().enumerate().map(|(i, s)| (s.read(), total(i))).collect(),
-            steps: shared.metrics.steps[..self.start.plan.steps.len()].iter().map(|step| read_step(step)).collect(),
+            steps: self.steps(),
             sinks: shared.metrics.sinks.iter().map(|s| s.read()).collect(),
             partitions: shared.partitions.all(),
             checkpoints: shared.metrics.checkpoints.read(),
             spent: shared.metrics.threads.spent(),
         }
+    }
+
+    fn steps(&self) -> Vec<StepCounts> {
+        let (plan, metrics) = (&self.start.plan, &self.start.shared.metrics);
+        let mut growth = self.growth.lock().expect("nobody panics while looking");
+        let steps = plan.steps.iter().zip(&metrics.steps).zip(growth.iter_mut());
+        let counts = steps.map(|((step, workers), growth)| {
+            let counts = read_step(workers);
+            let grows = step.ttl.is_none() && growth.look(self.begun.elapsed(), counts.keys);
+            StepCounts { grows, ..counts }
+        });
+        counts.collect()
     }
 
     /// Waits for the end; gives how it stood then.
