@@ -218,7 +218,8 @@ impl Coordinator {
         self.keeper.clear_up(move |store| store.collect(keep).map(drop));
         for (step, files) in self.ledger.scattered() {
             if self.gathering.insert(step) {
-                // What is not newer than the newest checkpoint, and not named, is cleared away: it must have been named.
+                // What is not newer than the newest checkpoint, and not named, is cleared away: it must have been
+                // named.
                 let gather = move |store: &Store| gather(store, interval + GATHER_WITHIN, step, &files);
                 self.keeper.keep(&self.letterbox, gather);
             }
