@@ -10,6 +10,7 @@ use super::keeper::{Keeper, Letterbox};
 use super::ledger::{Ack, Interval, Ledger, interval_of};
 use super::metrics::Made;
 use super::mount::{Acks, Mounting};
+use super::save::AcksOut;
 use super::shared::Shared;
 use super::wall;
 use crate::checkpoint::{FileRef, Store, part};
@@ -81,6 +82,31 @@ pub fn coordinate<'s>(
         }
     });
     hear(mounting, stream.broadcast());
+}
+
+/// Passes on what the parts of a worker say. Of a process that has failed nothing more is said, and the right to speak
+/// is kept: that its parts have let go of theirs must not be taken by the leader, who may not have heard of the failure
+/// yet, for all having been said.
+pub fn vouch<'s>(mounting: &Mounting<'s>, acks: Acks<'s>) -> Acks<'s> {
+    let mut builder = OperatorBuilder::new("vouch".to_owned(), mounting.scope);
+    let mut input = builder.new_input(acks, Pipeline);
+    let (output, stream) = builder.new_output();
+    let mut output = AcksOut::from(output);
+    let shared = mounting.shared.clone();
+    builder.build(move |caps| {
+        let mut standing = caps.into_iter().next();
+        move |frontiers| {
+            input.for_each(|cap, said| output.activate().session(&cap.retain(0)).give_iterator(said.drain(..)));
+            if shared.fallen() {
+                return;
+            }
+            match frontiers[0].frontier().first() {
+                Some(epoch) => standing.iter_mut().for_each(|cap| cap.downgrade(epoch)),
+                None => standing = None,
+            }
+        }
+    });
+    stream
 }
 
 fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Epoch, Decree>) {

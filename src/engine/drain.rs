@@ -294,8 +294,8 @@ impl Sealing {
     }
 }
 
-/// What the file of an outbox is called, before the number of the sink.
-const OUTBOX: &str = "outbox-";
+/// What the file of an outbox is called, before the number of the sink; no step has a name with a dot.
+const OUTBOX: &str = "outbox.";
 
 /// Gives every row on to the shard that its origin belongs to.
 pub fn scatter<'s>(mounting: &Mounting<'s>, name: &str, stream: Stream<'s>, shards: usize) -> Stream<'s> {

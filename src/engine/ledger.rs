@@ -228,7 +228,7 @@ pub fn shards_of(plan: &Plan, before: Option<&Manifest>, workers: usize) -> Vec<
         }
         let before = before.iter().flat_map(|manifest| &manifest.sinks).find(|before| before.name == sink.name);
         match before {
-            Some(before) if sink.delivery == Delivery::ExactlyOnce => before.shards,
+            Some(before) if sink.delivery == Delivery::ExactlyOnce && before.shards > 0 => before.shards,
             _ => workers,
         }
     };

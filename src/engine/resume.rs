@@ -16,7 +16,7 @@ use crate::sink::Delivery;
 use crate::time::BEFORE_ALL;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::UInt32Type;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Which checkpoint a job goes on from.
@@ -117,7 +117,11 @@ fn find(store: &Store, plan: &Plan, from: From, notices: &mut Vec<String>) -> Re
             (Err(failure), None) => notices.push(format!("{failure}; the one before is tried")),
         }
     }
-    Ok(None)
+    if notices.is_empty() {
+        return Ok(None);
+    }
+    let message = format!("no checkpoint can be used: {}", notices.join("; "));
+    Err(Failure::new(message).help("--from none begins at the beginning"))
 }
 
 /// The checkpoint with the steps and sinks of the plan; or everything that does not fit.
@@ -191,7 +195,13 @@ fn missing(manifest: &Manifest, plan: &Plan) -> Vec<String> {
     let sinks = sinks.map(|sink| {
         format!("it has rows for sink `{}`, which is not in the job (--skip-missing drops them)", sink.name)
     });
-    steps.chain(sinks).collect()
+    let is_source = |name: &String| plan.sources.iter().any(|source| source.name == *name);
+    let gone = manifest.partitions.iter().map(|partition| &partition.source);
+    let gone: BTreeSet<&String> = gone.filter(|source| !source.is_empty() && !is_source(source)).collect();
+    let sources = gone.into_iter().map(|source| {
+        format!("it has been read from source `{source}`, which is not in the job (--skip-missing forgets it)")
+    });
+    steps.chain(sinks).chain(sources).collect()
 }
 
 fn holds(step: &Step) -> bool {

@@ -378,6 +378,7 @@ impl Start {
         let names = self.shared.agree_on(own.clone())?;
         let own: BTreeSet<String> = own.into_iter().collect();
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
+        self.still_there(i, &names, alone)?;
         let open = OpenSource { feed, decoders, alone, found };
         for (name, shown) in self.named(i, names, open.alone) {
             let Some(origin) = self.add(i, &shown) else { continue };
@@ -388,6 +389,22 @@ impl Start {
             self.open_first(i, &open, origin, name, &shown);
         }
         Ok(open)
+    }
+
+    /// A source of which the checkpoint knows only partitions that are gone would be read again from the beginning,
+    /// into state that has all of it.
+    fn still_there(&self, i: usize, names: &[String], alone: bool) -> Result<(), Failure> {
+        let Some(resumed) = self.resumed() else { return Ok(()) };
+        let source = &self.plan.sources[i].name;
+        let now: BTreeSet<String> = self.named(i, names.to_vec(), alone).into_iter().map(|(_, shown)| shown).collect();
+        let all = &resumed.manifest.partitions;
+        let mut before = all.iter().filter(|p| p.source == *source && p.position.is_some()).peekable();
+        if before.peek().is_none() || before.any(|partition| now.contains(&partition.name)) {
+            return Ok(());
+        }
+        let message =
+            format!("source `{source}`: none of the partitions is there that the checkpoint has been read from");
+        Err(Failure::new(message).help("all would be read again: --from none begins at the beginning"))
     }
 
     /// All partitions of a source, each with the name that people read.
@@ -516,17 +533,23 @@ impl Start {
         let none = || self.plan.sinks.iter().map(|_| Vec::new()).collect::<Writers>();
         let mut all: Vec<Writers> = (0..place.workers).map(|_| none()).collect();
         let shards = (0..self.plan.sinks.len()).flat_map(|number| (0..self.shards[number]).map(move |s| (number, s)));
-        let mine: Vec<_> = shards.filter_map(|(number, shard)| Some((local(shard)?, number, shard))).collect();
-        let opened = std::thread::scope(|scope| {
-            let open = |number, shard| scope.spawn(move || self.open_shard(number, shard));
-            let threads: Vec<_> = mine.iter().map(|(_, number, shard)| open(*number, *shard)).collect();
-            threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
-        });
-        for ((worker, number, shard), writer) in mine.into_iter().zip(opened) {
-            let writer = writer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let writer =
-                writer.map_err(|failure| failure.doing(format_args!("sink `{}`", self.plan.sinks[number].name)));
-            all[worker][number].push((shard, writer?));
+        let mine = shards.filter_map(|(number, shard)| Some((local(shard)?, number, shard)));
+        // Those that may refuse come before those that cut back what is on disk.
+        let may_refuse =
+            |(_, number, _): &(usize, usize, usize)| self.plan.sinks[*number].sink.shards() == Shards::PerWorker;
+        let (asking, cutting): (Vec<_>, Vec<_>) = mine.partition(may_refuse);
+        for mine in [asking, cutting] {
+            let opened = std::thread::scope(|scope| {
+                let open = |number, shard| scope.spawn(move || self.open_shard(number, shard));
+                let threads: Vec<_> = mine.iter().map(|(_, number, shard)| open(*number, *shard)).collect();
+                threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+            });
+            for ((worker, number, shard), writer) in mine.into_iter().zip(opened) {
+                let writer = writer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let name = &self.plan.sinks[number].name;
+                let writer = writer.map_err(|failure| failure.doing(format_args!("sink `{name}`")))?;
+                all[worker][number].push((shard, writer));
+            }
         }
         Ok(all.into_iter().map(Some).collect())
     }
@@ -544,7 +567,9 @@ impl Start {
             resumes: before.is_some(),
             origins: &self.shared.origins,
         })?;
-        if let Some((sealed, outbox)) = before.and_then(|(_, outboxes)| outboxes.get(shard)) {
+        // Where there were more shards, those that are no more are published by others.
+        let all = before.iter().flat_map(|(_, outboxes)| outboxes.iter().skip(shard).step_by(self.shards[number]));
+        for (sealed, outbox) in all {
             writer.recover(*sealed, outbox)?;
         }
         Ok(writer)
@@ -561,8 +586,14 @@ fn keep(
 ) -> Result<(Store, Option<Resumed>), Failure> {
     let mut store = Store::open(storage::open(dir)?)?;
     let (first, resumed) = if shared.peers.place().leads() {
-        let resumed = resume::resume(&store, plan, resumption)?;
+        let newest = |store: &Store| Ok::<_, Failure>(store.list()?.first().map(|found| found.id));
+        let before = newest(&store)?;
+        let mut resumed = resume::resume(&store, plan, resumption)?;
         let first = store.claim()?;
+        // A run that was still alive may have gone on until the claim was there.
+        if newest(&store)? != before {
+            resumed = resume::resume(&store, plan, resumption)?;
+        }
         shared.agree(said(&(first, resumed.as_ref().map(|resumed| resumed.manifest.id))))?;
         (first, resumed)
     } else {
