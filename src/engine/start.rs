@@ -12,7 +12,7 @@ use super::metrics::{Made, Metrics, SinkCounts, SourceCounts, StepCounts, read_s
 use super::mount::Mounting;
 use super::partitions::{Partitions, Reached, Standing};
 use super::render::{Rendered, render, sources_in_order};
-use super::resume::{self, Resumed, Resumption};
+use super::resume::{self, Resumed, Resumption, State};
 use super::shared::Shared;
 use super::split::Splitter;
 use super::stamp::Stamper;
@@ -31,7 +31,8 @@ use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -65,6 +66,8 @@ pub struct Start {
     pub keeping: Option<Keeping>,
     /// How many shards each sink has.
     pub shards: Vec<usize>,
+    /// How many workers of this process have not mounted their part yet.
+    mounting: AtomicUsize,
 }
 
 /// How a job is made to survive.
@@ -303,7 +306,17 @@ impl Start {
             let keeper = Keeper::start(store, &shared);
             Keeping { keeper, resumed, workers, shards: shards.clone() }
         });
-        Ok(Start { plan, shared, sources: Vec::new(), keeping, shards })
+        let mounting = AtomicUsize::new(shared.peers.place().workers);
+        Ok(Start { plan, shared, sources: Vec::new(), keeping, shards, mounting })
+    }
+
+    /// Hears that a worker has mounted its part: the last one lets go of the state that all have taken over.
+    fn mounted(&self) {
+        if self.mounting.fetch_sub(1, AcqRel) == 1 {
+            let let_go =
+                |resumed: &Resumed| *resumed.state.write().expect("nobody panics while reading it") = State::default();
+            self.resumed().into_iter().for_each(let_go);
+        }
     }
 
     fn resumed(&self) -> Option<&Resumed> {
@@ -337,12 +350,13 @@ impl Start {
         // A partition that is gone holds nobody back.
         let known = step.partitions.iter().filter(|(origin, _)| all.iter().any(|(there, _)| there == origin));
         driver.resume(known.copied(), step.watermark);
-        for group in resumed.groups[number].values().filter(|group| worker_of(group.group, workers) == worker) {
+        let state = resumed.state.read().expect("nobody panics while letting go of it");
+        for group in state.groups[number].values().filter(|group| worker_of(group.group, workers) == worker) {
             if let Err(failure) = driver.restore(group) {
                 return self.shared.fail(failure.doing(format_args!("the state of `{}` cannot be read", step.name)));
             }
         }
-        for (input, batch) in &resumed.waiting[number] {
+        for (input, batch) in &state.waiting[number] {
             let mine = match keys.map(|keys| keys.get(*input)) {
                 None => batch.take(&rows_of(batch, |origin| origin as usize % workers == worker)),
                 // What puts rows in order for a sink has them all on the first worker.
@@ -556,8 +570,8 @@ impl Start {
 
     fn open_shard(&self, number: usize, shard: usize) -> Result<Box<dyn Writer>, Failure> {
         let plan = &self.plan.sinks[number];
-        let before = self.resumed().map(|resumed| (&resumed.manifest.sinks[number], &resumed.outboxes[number]));
-        let before = before.filter(|(sink, _)| sink.shards > 0);
+        let before = self.resumed().filter(|resumed| resumed.manifest.sinks[number].shards > 0);
+        let state = before.map(|resumed| resumed.state.read().expect("nobody panics while letting go of it"));
         let mut writer = plan.sink.open(Opening {
             job: &self.plan.name,
             name: &plan.name,
@@ -568,7 +582,7 @@ impl Start {
             origins: &self.shared.origins,
         })?;
         // Where there were more shards, those that are no more are published by others.
-        let all = before.iter().flat_map(|(_, outboxes)| outboxes.iter().skip(shard).step_by(self.shards[number]));
+        let all = state.iter().flat_map(|state| state.outboxes[number].iter().skip(shard).step_by(self.shards[number]));
         for (sealed, outbox) in all {
             writer.recover(*sealed, outbox)?;
         }
@@ -671,6 +685,7 @@ fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Wri
         };
         render(start, mounting, writers)
     });
+    start.mounted();
     let Rendered { lanes, reader, sources, probe } = rendered;
     spawn_reader(worker.index(), lanes, pool.clone(), start, &reader);
     let mut reached = None;
