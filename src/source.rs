@@ -97,6 +97,18 @@ pub trait Feed: Send + Sync {
     fn trouble(&self) -> Option<String> {
         None
     }
+
+    /// Hears that a checkpoint of a job is there for good, and where each of these partitions would be read next from
+    /// it. That may be shown to people elsewhere; nothing may hang on it. Called on a worker: it never waits.
+    fn kept(&self, _job: &str, _positions: &[(String, Position)]) {}
+
+    /// Waits until that has been shown, but no longer than this. Called when the job has ended.
+    fn settle(&self, _within: Duration) {}
+
+    /// What could not be shown, and why: it keeps nothing from being read.
+    fn remark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Reading that any thread may do, and decoding with it: bytes are decoded where they were read, while the processor

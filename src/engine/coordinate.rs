@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::wall;
 use crate::checkpoint::{FileRef, Store, part};
 use crate::fault::Failure;
-use crate::job::plan::CheckpointSettings;
+use crate::job::plan::{CheckpointSettings, Plan};
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,7 @@ pub fn coordinate<'s>(
     acks: Acks<'s>,
     ledger: Ledger,
     settings: &CheckpointSettings,
-    sources: Vec<String>,
+    plan: &Plan,
 ) {
     let Some(keeper) = mounting.keeper.clone() else { return };
     let scope = mounting.scope;
@@ -55,6 +55,7 @@ pub fn coordinate<'s>(
     let (decrees, stream) = builder.new_output();
     let mut decrees = OutputBuilder::<Epoch, CapacityContainerBuilder<Vec<Decree>>>::from(decrees);
     let shared = mounting.shared.clone();
+    let sources = plan.sources.iter().map(|source| source.name.clone()).collect();
     let mut coordinator = Coordinator::new(ledger, keeper, Letterbox::new(wake), shared.clone(), settings, sources);
     let leads = scope.index() == 0;
     if leads {
@@ -81,7 +82,7 @@ pub fn coordinate<'s>(
             }
         }
     });
-    hear(mounting, stream.broadcast());
+    hear(mounting, stream.broadcast(), plan.name.clone());
 }
 
 /// Passes on what the parts of a worker say. Of a process that has failed nothing more is said, and the right to speak
@@ -109,7 +110,7 @@ pub fn vouch<'s>(mounting: &Mounting<'s>, acks: Acks<'s>) -> Acks<'s> {
     stream
 }
 
-fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Epoch, Decree>) {
+fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Epoch, Decree>, job: String) {
     let mut builder = OperatorBuilder::new("decrees".to_owned(), mounting.scope);
     let mut input = builder.new_input(decrees, Pipeline);
     let shared = mounting.shared.clone();
@@ -118,7 +119,10 @@ fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Ep
             input.for_each(|_, decrees| {
                 decrees.drain(..).for_each(|decree| match decree {
                     Decree::End(interval) => shared.end_interval(interval),
-                    Decree::Committed(interval) => shared.commit(interval),
+                    Decree::Committed(interval) => {
+                        shared.commit(interval);
+                        shared.shown.tell(&job, interval);
+                    }
                 });
             });
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! healthy   nothing is said to be wrong, and what is to go through does
-//! degraded  something is said to be wrong, or nothing has gone through for so long that should have
+//! degraded  something is said to be wrong, or nothing has gone through for so long that should have, or something
+//!           beside it does not work
 //! open      both: something is wrong, and for so long nothing at all has gone through
 //! ```
 //! (`open` as a circuit is.) This only tells. That nothing fills up meanwhile is the flow control's doing: a source is
@@ -54,6 +55,8 @@ pub struct Condition {
 pub struct Seen {
     /// What is said to be wrong with the outside world.
     pub trouble: Option<String>,
+    /// What does not work beside it: it keeps nothing from going through.
+    pub remark: Option<String>,
     /// How much has gone through so far, in any unit.
     pub moved: u64,
     /// Whether something waits to go through.
@@ -78,11 +81,11 @@ impl Monitor {
         let is_still = self.still_since.is_some_and(|since| now - since >= STILL.micros());
         let health = match (&seen.trouble, is_still) {
             (Some(_), true) => Health::Open,
-            (None, false) => Health::Healthy,
-            (Some(_), false) | (None, true) => Health::Degraded,
+            (None, false) if seen.remark.is_none() => Health::Healthy,
+            _ => Health::Degraded,
         };
         let silence = || format!("something waits, and nothing goes through for {STILL} or more");
-        let reason = seen.trouble.or_else(|| is_still.then(silence));
+        let reason = seen.trouble.or_else(|| is_still.then(silence)).or(seen.remark);
         let since = if health == self.condition.health { self.condition.since } else { Some(now) };
         self.condition = Condition { health, since, reason };
         self.condition.clone()
@@ -131,8 +134,12 @@ mod tests {
         let check = |all: &[(i64, &str, u64, bool, &str)]| {
             let mut monitor = Monitor::default();
             for (second, trouble, moved, waits, expected) in all {
-                let trouble = (!trouble.is_empty()).then(|| (*trouble).to_owned());
-                let seen = Seen { trouble, moved: *moved, waits: *waits };
+                // What is in brackets stands beside it.
+                let (remark, trouble) = match trouble.strip_prefix('(') {
+                    Some(remark) => (Some(remark.to_owned()), None),
+                    None => (None, (!trouble.is_empty()).then(|| (*trouble).to_owned())),
+                };
+                let seen = Seen { trouble, remark, moved: *moved, waits: *waits };
                 let Condition { health, since, reason } = monitor.look(second * 1_000_000, seen);
                 let since = since.map_or(String::new(), |since| format!(" since {}", since / 1_000_000));
                 let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
@@ -153,6 +160,13 @@ mod tests {
         ]);
         // Trouble of one that was silent for long has just begun.
         check(&[(100, "", 5, false, "healthy"), (900, "a", 5, false, "degraded since 900: a")]);
+        // What does not work beside it never makes it open.
+        let beside = "degraded since 101: no group";
+        check(&[
+            (100, "", 5, false, "healthy"),
+            (101, "(no group", 5, false, beside),
+            (900, "(no group", 5, false, beside),
+        ]);
         let nothing = "degraded since 110: something waits, and nothing goes through for 10s or more";
         check(&[
             (100, "", 5, true, "healthy"),

@@ -226,7 +226,7 @@ impl Turn<'_> {
             self.busy = true;
             metrics.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
         } else {
-            *metrics.trouble.lock().expect("nobody panics while saying what is wrong") = lane.feed.trouble();
+            metrics.look_at(&*lane.feed);
         }
         if lane.partitions.is_empty() && !lane.grows {
             lane.sender = None;
@@ -262,6 +262,7 @@ impl Turn<'_> {
             wake();
         });
         let reader = lane.feed.open(name, place.position, wake)?;
+        self.shared.shown.open(origin, lane.source, lane.feed.clone(), name);
         Ok(Partition {
             origin,
             place: Place { position: Some(reader.position()), ..place },
@@ -298,6 +299,7 @@ impl Turn<'_> {
             partition.stamper.end();
             partition.closed = true;
             partition.place.ended = true;
+            partition.place.position = partition.place.position.max(Some(partition.reader.position()));
             self.shared.partitions.end(partition.origin);
             self.shared.moved_on();
             self.post(lane, partition, None, None, 0);
@@ -357,11 +359,22 @@ impl Turn<'_> {
             Read::Idle(wait) => {
                 partition.look_again = Some(wall::now() + wait);
                 self.next = self.next.min(wall::now() + wait);
+                self.catch_up(lane, partition);
                 self.grow_quiet(lane, partition);
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Behind the last record may lie what is none (the marks of Kafka's transactions): it has been read, too.
+    fn catch_up(&mut self, lane: &Lane, partition: &mut Partition) {
+        let position = Some(partition.reader.position());
+        if partition.is_done() && partition.place.position < position {
+            partition.place.position = position;
+            self.post(lane, partition, None, None, 0);
+            self.send(lane, partition);
+        }
     }
 
     /// A partition that has been silent for long no longer holds the others back.

@@ -8,6 +8,7 @@ use crate::checkpoint::manifest::{self, Manifest};
 use crate::fault::Failure;
 use crate::job::plan::Plan;
 use crate::sink::Trouble;
+use crate::source::Feed;
 use crate::time::{BEFORE_ALL, EventTime};
 use crate::value::Row;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -132,7 +133,9 @@ pub struct Source {
     /// Batches that wait to be taken by workers.
     pub queue: Queue,
     /// What is wrong with the outside world.
-    pub trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<String>>,
+    /// What could not be shown elsewhere.
+    remark: Mutex<Option<String>>,
     monitor: Mutex<Monitor>,
 }
 
@@ -307,11 +310,19 @@ pub struct SinkCounts {
 }
 
 impl Source {
+    /// Notes what the source says of the outside world.
+    pub fn look_at(&self, feed: &dyn Feed) {
+        for (place, said) in [(&self.trouble, feed.trouble()), (&self.remark, feed.remark())] {
+            *place.lock().expect("nobody panics while saying what is wrong") = said;
+        }
+    }
+
     /// What it counts now.
     pub fn read(&self) -> SourceCounts {
         let (queue, queue_most) = self.queue.read();
         let records = self.records.load(Relaxed);
-        let seen = Seen { trouble: said(&self.trouble), moved: records + self.rejected.load(Relaxed), waits: false };
+        let moved = records + self.rejected.load(Relaxed);
+        let seen = Seen { trouble: said(&self.trouble), remark: said(&self.remark), moved, waits: false };
         SourceCounts {
             records,
             rejected: self.rejected.load(Relaxed),
@@ -334,6 +345,7 @@ impl Sink {
         let records = self.records.load(Relaxed);
         let seen = Seen {
             trouble: troubles.iter().find_map(|say| say()),
+            remark: None,
             moved: records + self.flushed.load(Relaxed),
             waits: queue > 0 || self.under_way.load(Relaxed) > 0,
         };

@@ -27,6 +27,7 @@ mod render;
 mod resume;
 mod save;
 mod shared;
+mod shown;
 mod split;
 mod stamp;
 mod start;

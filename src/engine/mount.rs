@@ -257,6 +257,8 @@ impl OpenEpoch {
             };
             (*origin, partition)
         };
+        let positions = self.places.iter().filter_map(|(origin, (_, place))| Some((*origin, place.position?)));
+        shared.shown.note(interval_of(self.number), positions);
         let places = self.places.iter().map(place).collect();
         tells.acks.activate().session(&caps[3]).give(Ack::Source(places));
     }

@@ -64,8 +64,7 @@ pub fn render(start: &Start, mounting: Mounting<'_>, writers: Writers) -> Render
             true => vouch(&rendering.mounting, acks),
             false => acks,
         };
-        let sources = plan.sources.iter().map(|source| source.name.clone()).collect();
-        coordinate(&rendering.mounting, acks, keeping.ledger(plan), settings, sources);
+        coordinate(&rendering.mounting, acks, keeping.ledger(plan), settings, plan);
     }
     Rendered { lanes, reader, sources, probe }
 }

@@ -4,6 +4,7 @@ use super::ledger::{Interval, first_epoch};
 use super::mesh::{Peers, Word};
 use super::metrics::Metrics;
 use super::partitions::Partitions;
+use super::shown::Shown;
 use crate::fault::Failure;
 use crate::origin::{Origin, Origins};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub struct Shared {
     pub origins: Origins,
     /// The other processes that run the job.
     pub peers: Peers,
+    /// What the sources are told of checkpoints.
+    pub shown: Shown,
     epoch: AtomicU64,
     /// The epoch that everything begins in.
     first: AtomicU64,
@@ -54,6 +57,7 @@ impl Shared {
             partitions,
             origins,
             peers,
+            shown: Shown::default(),
             epoch: AtomicU64::new(0),
             first: AtomicU64::new(0),
             committed: AtomicU64::new(0),

@@ -269,6 +269,9 @@ impl Job {
         while !self.ends_within(PARK) {}
         let thread = self.thread.take().filter(|_| !self.start.shared.fallen());
         let joined = thread.map_or(Ok(()), JoinHandle::join);
+        if self.start.keeping.is_some() && self.start.shared.failure().is_none() {
+            self.start.sources.iter().for_each(|source| source.feed.settle(SETTLED_WITHIN));
+        }
         self.start.shared.peers.flush();
         let status = self.status();
         match self.start.shared.failure() {
@@ -279,6 +282,9 @@ impl Job {
         }
     }
 }
+
+/// How long the end of a job waits for what its sources show elsewhere.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
 impl OpenSource {
     /// Tells the worker that a partition belongs to.

@@ -8,10 +8,11 @@ use super::{Security, TokenFrom, clock, now};
 use crate::fault::Failure;
 use crate::time::EventTime;
 use rdkafka::ClientContext;
+use rdkafka::TopicPartitionList;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -35,6 +36,8 @@ struct State {
     notes: BTreeMap<String, String>,
     /// Whether the last statistics named no broker at all.
     orphaned: bool,
+    /// What came of the last commit to a group.
+    commit: Option<Result<(), String>>,
 }
 
 impl State {
@@ -130,6 +133,11 @@ impl Watch {
         mem::take(&mut self.state().orphaned)
     }
 
+    /// What came of the last commit to a group, once it is known: why not, if it was not committed.
+    pub fn take_commit(&self) -> Option<Result<(), String>> {
+        self.state().commit.take()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics while it holds the state of a client")
     }
@@ -198,7 +206,13 @@ impl ClientContext for Watch {
     }
 }
 
-impl ConsumerContext for Watch {}
+impl ConsumerContext for Watch {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let each = || offsets.elements().iter().try_for_each(|partition| partition.error());
+        let reason = |error: KafkaError| error.rdkafka_error_code().map_or(error.to_string(), |code| code.to_string());
+        self.state().commit = Some(result.and_then(|()| each()).map_err(reason));
+    }
+}
 
 #[derive(Deserialize)]
 struct Statistics {

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod publish;
+mod shown;
 
 use self::cluster::{OwnBroker, PATIENCE, Sender, Topic, listener, minutes_ago, real, real_with_logins, say};
 use crate::program::Folder;

@@ -20,6 +20,7 @@
 //!   named, mean `"now"`). Without it the job runs until it is stopped.
 //! - `format`: `"json"`, one object a message.
 //! - `discover_every`: how often to look for new partitions (default `"30s"`).
+//! - `group`: the consumer group that shows how far the job is (default: the job's name).
 //! - `security`: `protocol` (PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL), `mechanism` (PLAIN, SCRAM-SHA-256,
 //!   SCRAM-SHA-512, OAUTHBEARER), `username` and one of `password`, `password_file`, `password_env`; `ca_file`,
 //!   `cert_file`, `key_file`, `key_password`; `token_file` or `token_command` for OAUTHBEARER.
@@ -27,17 +28,22 @@
 //!
 //! # What it guarantees
 //!
-//! Partitions are assigned, never subscribed to: no consumer group is joined, nothing is rebalanced, nothing is
-//! committed. A record's sequence is its offset. Messages of open and aborted transactions are not seen
-//! (`"isolation.level" = "read_uncommitted"` in `properties` shows them). A tombstone is a record without payload.
-//! No sink of the job may write a topic that it reads; that is seen where both name a broker in the same words, and
-//! not seen where they call one cluster by different addresses. A broker that is away is waited for; an offset that is
-//! no longer there is a failure, never a silent jump; so is a topic that does not exist or is deleted. About 8 MB of
-//! messages are fetched ahead for each partition (`"queued.max.messages.kbytes"`).
+//! Partitions are assigned, never subscribed to: no consumer group is joined and nothing is rebalanced. With
+//! checkpoints, the offsets that the newest one would go on from are committed to `group`, for people and their tools
+//! (`kafka-consumer-groups.sh --describe --group JOB`); they are never read, and a group that refuses them is told in
+//! the health of the source and disturbs nothing. Each job should have a group of its own. A record's sequence is its
+//! offset. Messages of open and aborted transactions are not seen (`"isolation.level" = "read_uncommitted"` in
+//! `properties` shows them). A tombstone is a record without payload. No sink of the job may write a topic that it
+//! reads; that is seen where both name a broker in the same words, and not seen where they call one cluster by
+//! different addresses. A broker that is away is waited for; an offset that is no longer there is a failure, never a
+//! silent jump; so is a topic that does not exist or is deleted. About 8 MB of messages are fetched ahead for each
+//! partition (`"queued.max.messages.kbytes"`).
 
+mod group;
 mod place;
 mod queue;
 
+use self::group::Group;
 use self::place::Place;
 use self::queue::{Event, Queue};
 use crate::fault::{Failure, Fault};
@@ -52,7 +58,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -82,6 +88,8 @@ pub struct KafkaSource {
     format: Format,
     /// How often to look for new partitions (default: 30s).
     discover_every: Option<Interval>,
+    /// The consumer group that shows how far the job is (default: the job's name).
+    group: Option<String>,
     /// Login and encryption.
     security: Option<Security>,
     /// Other settings of librdkafka.
@@ -93,6 +101,7 @@ const OWN: &str = "this source assigns its partitions itself and joins no group"
 const POSITIONS: &str = "the engine keeps the positions";
 
 const REFUSED: Refused = &[
+    ("group.id", "write `group`"),
     ("group.protocol", OWN),
     ("group.instance.id", OWN),
     ("group.remote.assignor", OWN),
@@ -120,6 +129,10 @@ const SETTINGS: [(&str, &str); 12] = [
     ("fetch.max.bytes", "16777216"),
     ("receive.message.max.bytes", "1000000000"),
 ];
+
+/// The settings of the client that speaks to the group; the session is how long it looks for who coordinates the group.
+const GROUP_SETTINGS: [(&str, &str); 3] =
+    [("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("session.timeout.ms", "6000")];
 
 impl KafkaSource {
     /// The topics, in order and each once.
@@ -187,6 +200,19 @@ impl KafkaSource {
         }
     }
 
+    fn check_group(&self, faults: &mut Vec<Fault>) {
+        if self.group.as_ref().is_some_and(|group| group.trim().is_empty()) {
+            faults.push(Fault::at("group", "the group has no name").help("leave it out for the job's name"));
+        }
+    }
+
+    /// A client of that group, some of whose settings are its own.
+    fn client(&self, group: &str, own: &[(&str, &str)]) -> Result<BaseConsumer<Watch>, Failure> {
+        let own: Vec<(&str, &str)> = own.iter().copied().chain([("group.id", group)]).collect();
+        let config = kafka_client::config(&self.brokers, self.security.as_ref(), &self.properties, &own)?;
+        config.create_with_context(Watch::new(self.security.as_ref())).map_err(kafka_client::not_made)
+    }
+
     fn wanted(&self, schema: &Schema) -> Wanted {
         let field = |name: &String| TimeFrom::Field(name.clone(), self.fields.0[name]);
         let event_time = self.event_time.as_ref().map_or(TimeFrom::Envelope, field);
@@ -203,6 +229,7 @@ impl Source for KafkaSource {
         self.check_topics(faults);
         self.check_places(faults);
         self.check_fields(faults);
+        self.check_group(faults);
         (faults.len() == before).then(|| self.fields.schema())
     }
 
@@ -212,14 +239,12 @@ impl Source for KafkaSource {
     }
 
     fn open(&self, name: &str, wanted: &Schema) -> Result<Box<dyn Feed>, Failure> {
-        let group = format!("eagre-{name}");
-        let own: Vec<(&str, &str)> = SETTINGS.into_iter().chain([("group.id", group.as_str())]).collect();
-        let config = kafka_client::config(&self.brokers, self.security.as_ref(), &self.properties, &own)?;
-        let consumer =
-            config.create_with_context(Watch::new(self.security.as_ref())).map_err(kafka_client::not_made)?;
-        let consumer: Arc<BaseConsumer<Watch>> = Arc::new(consumer);
+        // Nothing comes of this group: without one, librdkafka has no queue for what a consumer is told.
+        let group = self.group.clone().unwrap_or_else(|| format!("eagre-{name}"));
+        let consumer = Arc::new(self.client(&group, &SETTINGS)?);
         serve(name, consumer.clone(), self.brokers.clone());
-        Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, known: Mutex::default() }))
+        let (known, group) = Default::default();
+        Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, known, group }))
     }
 }
 
@@ -247,6 +272,8 @@ struct KafkaFeed {
     wanted: Wanted,
     consumer: Arc<BaseConsumer<Watch>>,
     known: Mutex<Vec<Partition>>,
+    /// Begun with the first checkpoint.
+    group: OnceLock<Group>,
 }
 
 /// A partition, and the offsets between which it is to be read.
@@ -276,6 +303,12 @@ enum Tried {
 impl KafkaFeed {
     fn watch(&self) -> &Watch {
         self.consumer.context()
+    }
+
+    /// The group that shows how far a job is.
+    fn start_group(&self, job: &str) -> Group {
+        let (name, source) = (self.source.group.as_deref().unwrap_or(job).to_owned(), self.source.clone());
+        Group::start(&name.clone(), source.brokers.clone(), move || source.client(&name, &GROUP_SETTINGS))
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Partition>> {
@@ -469,6 +502,22 @@ impl Feed for KafkaFeed {
     fn trouble(&self) -> Option<String> {
         self.watch().trouble()
     }
+
+    fn kept(&self, job: &str, positions: &[(String, Position)]) {
+        let place = |(name, position): &(String, Position)| {
+            let (topic, number) = name.strip_suffix(']')?.rsplit_once('[')?;
+            Some(((topic.to_owned(), number.parse().ok()?), *position))
+        };
+        self.group.get_or_init(|| self.start_group(job)).show(positions.iter().filter_map(place).collect());
+    }
+
+    fn settle(&self, within: Duration) {
+        self.group.get().into_iter().for_each(|group| group.settle(within));
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.group.get()?.remark()
+    }
 }
 
 /// How long an idle partition sleeps if its wake-up call is lost (rust-rdkafka#840).
@@ -602,8 +651,9 @@ impl Reader for KafkaReader {
         }
     }
 
+    /// What lies behind the end is not given, although it may have come with the last messages.
     fn position(&self) -> Position {
-        self.position
+        self.partition.until.map_or(self.position, |until| self.position.min(until))
     }
 
     fn is_connected(&self) -> bool {

@@ -319,3 +319,45 @@ fn a_configuration_is_checked() {
         assert_eq!(faults(more), expected, "{more}");
     }
 }
+
+#[test]
+fn a_group_shows_what_it_was_told_last() {
+    let brokers = broker();
+    create(&brokers, "t.a-b", 2);
+    let committed = |group: &str| {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &brokers).set("group.id", group).create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range("t.a-b", 0, 1);
+        let list = consumer.committed_offsets(list, Duration::from_secs(5)).expect("offsets");
+        list.elements().iter().map(|p| p.offset()).collect::<Vec<_>>()
+    };
+    for (more, group) in [("", "job"), ("group = 'shown'", "shown")] {
+        let feed = open(&brokers, &format!("topic = 't.a-b'\n{more}"));
+        feed.settle(Duration::from_secs(20));
+        (1..50).for_each(|at| feed.kept("job", &[("t.a-b[0]".into(), at), ("t.a-b[1]".into(), 7)]));
+        feed.settle(Duration::from_secs(20));
+        assert_eq!((committed(group), feed.remark()), (vec![Offset::Offset(49), Offset::Offset(7)], None));
+    }
+}
+
+#[test]
+fn a_group_that_nobody_coordinates_is_a_remark_and_partitions_are_read_all_the_same() {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic("t", 2, 1).expect("a topic");
+    let brokers = cluster.bootstrap_servers();
+    produce(&brokers, "t", &["0:1:a", "1:2:b"]);
+    let wrong = [rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 1_000];
+    cluster.request_errors(rdkafka::types::RDKafkaApiKey::FindCoordinator, &wrong);
+    let feed = open(&brokers, "topic = 't'\nproperties = { 'fetch.wait.max.ms' = 10 }");
+    feed.partitions().expect("partitions");
+    let mut first = feed.open("t[0]", None, nobody()).expect("a reader");
+    assert_eq!(read(&mut *first, 1), ["0:1:a"]);
+    feed.kept("job", &[("t[0]".into(), 1)]);
+    let mut second = feed.open("t[1]", None, nobody()).expect("a reader");
+    assert_eq!(read(&mut *second, 1), ["0:2:b"], "a commit that is under way holds up nothing");
+    wait("a remark", || feed.remark().is_some());
+    let remark = feed.remark().expect("a remark");
+    assert!(remark.contains("`job`") && remark.contains("uthoriz"), "{remark}");
+    assert_eq!(feed.trouble(), None);
+}
