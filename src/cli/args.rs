@@ -118,6 +118,10 @@ pub struct RunArguments {
     /// object does).
     #[arg(long)]
     pub doctor: bool,
+    /// Write what is counted to this file every five seconds, as Prometheus' textfile collector reads it (its name has
+    /// to end in .prom); process 2 of several writes to NAME-2.prom.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
     /// Which of several processes this is.
     #[command(flatten)]
     pub mesh: MeshArguments,
@@ -164,6 +168,9 @@ pub struct ClusterArguments {
     /// a new row.
     #[arg(long, default_value_t = 5)]
     pub restarts: u32,
+    /// Let process N write what it counts to NAME-N.prom every five seconds, for the textfile collector of Prometheus.
+    #[arg(long, value_name = "NAME.prom")]
+    pub metrics: Option<PathBuf>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -85,6 +85,7 @@ impl Cluster {
         let mut all: Vec<OsString> = vec!["run".into(), arguments.job.job.clone().into()];
         all.extend(arguments.job.set.iter().flat_map(|set| ["--set".into(), set.into()]));
         all.extend(["--supervised", "--live", "never", "--workers", &workers.to_string()].map(OsString::from));
+        all.extend(arguments.metrics.iter().flat_map(|file| ["--metrics".into(), file.into()]));
         all.extend(["--processes".into(), processes.to_string().into()]);
         Ok(Cluster { program, arguments: all, processes, asked })
     }

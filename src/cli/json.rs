@@ -4,10 +4,11 @@
 //! why the job did not run or failed. Times are RFC 3339, or null where there is none.
 
 use super::doctor;
-use crate::engine::{Condition, Spent, Standing, Status, metrics};
+use crate::engine::{Condition, Spent, Standing, Status, metrics, wall};
 use crate::job::Plan;
 use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Everything that is counted; `kind` is `status` or `summary`.
@@ -30,7 +31,19 @@ pub fn status(kind: &str, plan: &Plan, status: &Status) -> Value {
     json!({ "kind": kind, "job": plan.name, "elapsed_s": status.elapsed.as_secs_f64(), "stopped": status.stopped,
         "partitions": partitions.collect::<Vec<_>>(), "sources": sources.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(), "sinks": sinks.collect::<Vec<_>>(), "cpu_ns": spent(&status.spent),
+        "checkpoints": plan.checkpoint.as_ref().map(|_| checkpoints(status)),
         "oldest": doctor::slowest(status).map(oldest) })
+}
+
+/// The checkpoints of the run; of several processes the first knows of them.
+fn checkpoints(status: &Status) -> Value {
+    let (made, newest, trouble) = &status.checkpoints;
+    let newest = newest.as_ref().map(|newest| {
+        json!({ "id": newest.id, "begun_at": time::format(newest.begun_at), "took_ns": newest.took * 1_000,
+            "bytes": newest.bytes, "written": newest.written.iter().cloned().collect::<BTreeMap<_, _>>(),
+            "age_s": newest.age(wall::time_of_day()).as_secs_f64() })
+    });
+    json!({ "made": made, "newest": newest, "trouble": trouble })
 }
 
 /// That a signal was heard.
@@ -53,7 +66,14 @@ fn step(name: &str, kind: &str, counts: &metrics::StepCounts) -> Value {
     json!({ "name": name, "kind": kind, "records": counts.records, "batches": counts.batches, "out": counts.out,
         "rejected": counts.rejected, "late": counts.late, "waiting": counts.waiting, "keys": counts.keys, "grows": counts.grows,
         "busy_ns": counts.busy_ns, "watermark": time_or_null(counts.watermark),
-        "ended": counts.watermark == AFTER_ALL, "epoch": open.then_some(counts.epoch) })
+        "ended": counts.watermark == AFTER_ALL, "epoch": open.then_some(counts.epoch), "saved": saved(&counts.saved) })
+}
+
+/// What checkpoints took and wrote of a step: of the newest, at most, and in all.
+fn saved(saved: &metrics::SavedCounts) -> Value {
+    let tally = |tally: &metrics::Tallied| json!({ "newest": tally.newest, "most": tally.most, "total": tally.total });
+    json!({ "copy_ns": tally(&saved.copy_ns), "write_ns": tally(&saved.write_ns), "bytes": tally(&saved.bytes),
+        "groups": tally(&saved.groups) })
 }
 
 /// The partition that holds everything back.

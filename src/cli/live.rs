@@ -2,7 +2,7 @@
 //! has come, how busy each step is, what waits, what was late or rejected.
 
 use super::{doctor, show};
-use crate::engine::Status;
+use crate::engine::{Status, wall};
 use crate::job::Plan;
 use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use ratatui::backend::CrosstermBackend;
@@ -55,7 +55,8 @@ impl Live {
         }
         if let Some(terminal) = &mut self.terminal {
             // A terminal that cannot be drawn on is no reason to stop a job.
-            let _ = terminal.draw(|frame| paint(frame, rows, status));
+            let kept = checkpoint(plan, status).map_or(String::new(), |kept| format!(", {kept}"));
+            let _ = terminal.draw(|frame| paint(frame, rows, status, &kept));
         }
         self.before = Some(status.clone());
     }
@@ -143,7 +144,7 @@ fn behind(status: &Status, source: usize) -> u64 {
     status.partitions.iter().filter(|(_, s)| s.source == source).filter_map(|(_, s)| s.behind).sum()
 }
 
-fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status) {
+fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status, kept: &str) {
     let [table, progress, footer] =
         Layout::vertical([Constraint::Length(parts.len() as u16 + 1), Constraint::Length(1), Constraint::Length(1)])
             .areas(frame.area());
@@ -151,7 +152,7 @@ fn paint(frame: &mut Frame<'_>, parts: Vec<Part>, status: &Status) {
     let newest = status.partitions.iter().map(|(_, s)| s.watermark).filter(|w| *w != AFTER_ALL).max();
     let rows = parts.iter().map(|part| cells(part, newest)).collect();
     frame.render_widget(fit(rows, usize::from(table.width)), table);
-    paint_progress(frame, progress, status);
+    paint_progress(frame, progress, status, kept);
     let line = match trouble {
         Some(trouble) => Line::from(cut(trouble, footer.width)).fg(Color::Yellow),
         None => Line::from(cut(doctor::sentence(status), footer.width)).dim(),
@@ -236,7 +237,7 @@ fn cells(part: &Part, newest: Option<EventTime>) -> [Span<'static>; COLUMNS] {
 }
 
 /// A bar where all input is bounded, else the time that the job has run.
-fn paint_progress(frame: &mut Frame<'_>, area: Rect, status: &Status) {
+fn paint_progress(frame: &mut Frame<'_>, area: Rect, status: &Status, kept: &str) {
     let total: Option<u64> = status.sources.iter().map(|(_, total)| *total).sum();
     let read: u64 = status.sources.iter().map(|(s, _)| s.progress).sum();
     let elapsed = show::duration(status.elapsed);
@@ -244,14 +245,37 @@ fn paint_progress(frame: &mut Frame<'_>, area: Rect, status: &Status) {
         Some(total) if total > 0 => {
             let done = (read as f64 / total as f64).clamp(0.0, 1.0);
             let left = status.elapsed.mul_f64((1.0 - done) / done.max(1e-6));
-            let label = format!("{:3.0} %  {elapsed}, {} left ", done * 100.0, show::duration(left));
+            let kept = if area.width >= WIDE { kept } else { "" };
+            let label = format!("{:3.0} %  {elapsed}, {} left{kept} ", done * 100.0, show::duration(left));
             frame.render_widget(
                 LineGauge::default().ratio(done).label(label).filled_style(Style::new().fg(Color::Cyan)),
                 area,
             );
         }
-        _ => frame.render_widget(Paragraph::new(Line::from(format!("running for {elapsed}")).dim()), area),
+        _ => {
+            let line = Line::from(cut(format!("running for {elapsed}{kept}"), area.width));
+            frame.render_widget(Paragraph::new(line.dim()), area);
+        }
     }
+}
+
+/// Less than that has no room for a bar and what is told of checkpoints.
+const WIDE: u16 = 140;
+
+/// The newest checkpoint, if there is one: how large, how long it took, how old, and what its largest step took.
+fn checkpoint(plan: &Plan, status: &Status) -> Option<String> {
+    let made = status.checkpoints.1.as_ref()?;
+    let took = show::duration(Duration::from_micros(made.took.max(0) as u64));
+    let steps = plan.steps.iter().zip(&status.steps).filter(|(_, counts)| counts.saved.bytes.newest > 0);
+    let most = steps.max_by_key(|(_, counts)| counts.saved.bytes.newest);
+    let most = most.map_or(String::new(), |(step, counts)| {
+        let [copied, written] = [counts.saved.copy_ns, counts.saved.write_ns]
+            .map(|tally| show::duration(Duration::from_nanos(tally.newest)));
+        let bytes = show::bytes(counts.saved.bytes.newest);
+        format!("; {}: {bytes}, copied in {copied}, written in {written}", step.name)
+    });
+    let age = show::duration(made.age(wall::time_of_day()));
+    Some(format!("checkpoint {}: {} in {took}, {age} old{most}", made.id, show::bytes(made.bytes)))
 }
 
 #[cfg(test)]

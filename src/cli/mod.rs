@@ -21,6 +21,7 @@ mod json;
 mod lines;
 mod live;
 mod mesh;
+mod prometheus;
 mod publish;
 mod run;
 mod show;

@@ -2,7 +2,9 @@
 
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
+use super::prometheus::MetricsFile;
 use super::{FAILED, WRONG, doctor, json, mesh, plan, show, wrong};
+use crate::engine::metrics::{SavedCounts, StepCounts, Tallied};
 use crate::engine::{self, Condition, Job, Made, MeshSettings, Resumption, Spent, Standing, Status, wall};
 use crate::fault::Failure;
 use crate::job::{Plan, SinkPlan};
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 const DOCTOR_EVERY: Duration = Duration::from_secs(5);
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs a job to its end, or until it is stopped.
 pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
@@ -52,8 +55,14 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
         say!("error: signals cannot be heard: {error}");
         return ExitCode::from(WRONG);
     }
-    watch(&job, arguments, live.then(Live::new));
-    match job.wait() {
+    let process = mesh.as_ref().map(|mesh| mesh.process);
+    let mut metrics = arguments.metrics.as_ref().map(|file| MetricsFile::new(file, process));
+    watch(&job, arguments, live.then(Live::new), &mut metrics);
+    let ended = job.wait();
+    if let Some(metrics) = &mut metrics {
+        metrics.write(job.plan(), &job.status(), wall::time_of_day(), false);
+    }
+    match ended {
         Ok(status) => {
             match arguments.format {
                 StatusFormat::Json => say!("{}", json::status("summary", job.plan(), &status)),
@@ -109,8 +118,10 @@ fn draws(when: When, plan: &Plan) -> bool {
     }
 }
 
-fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
-    let (mut drawn, mut told) = (wall::now(), wall::now());
+fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>, metrics: &mut Option<MetricsFile>) {
+    let (mut drawn, mut told, mut measured) = (wall::now(), wall::now(), wall::now());
+    let measure = |metrics: &mut MetricsFile| metrics.write(job.plan(), &job.status(), wall::time_of_day(), true);
+    metrics.iter_mut().for_each(measure);
     let mut troubles = Troubles::default();
     let due = |last: &mut Instant, every: Duration| {
         let due = last.elapsed() >= every;
@@ -120,6 +131,9 @@ fn watch(job: &Job, arguments: &RunArguments, mut live: Option<Live>) {
         due
     };
     while !job.ends_within(LOOK_EVERY) {
+        if metrics.is_some() && due(&mut measured, MEASURE_EVERY) {
+            metrics.iter_mut().for_each(measure);
+        }
         let advises = arguments.doctor && arguments.format == StatusFormat::Text;
         if advises && due(&mut told, DOCTOR_EVERY) {
             say!("{}", doctor::report(job.plan(), &job.status()));
@@ -186,6 +200,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSetti
         let did = format!("in, {} out, {}", show::grouped(counts.out), busy(&counts.busy_ns));
         line(&step.name, &did, counts.records, &[("late", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
+        saved(counts);
         show::growing(step, counts).iter().for_each(|advice| say!("  {:<18} {advice}", ""));
     }
     for (sink, counts) in plan.sinks.iter().zip(&status.sinks) {
@@ -202,6 +217,20 @@ fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSetti
     shares(&status.spent);
     queues(plan, status);
     advice(plan, status, resumed);
+}
+
+/// What checkpoints took and wrote of a step; the longest is told because meanwhile a worker did nothing else.
+fn saved(counts: &StepCounts) {
+    let SavedCounts { copy_ns, write_ns, bytes, groups } = &counts.saved;
+    let time = |tally: &Tallied| {
+        let [total, most] = [tally.total, tally.most].map(|nanos| show::duration(Duration::from_nanos(nanos)));
+        format!("{total} (at most {most})")
+    };
+    if bytes.total > 0 {
+        let (bytes, groups) = (show::bytes(bytes.total), show::count(groups.total as usize, "key group"));
+        let (copied, written) = (time(copy_ns), time(write_ns));
+        say!("  {:<18} {:>12} kept: {groups} copied in {copied}, written in {written}", "", bytes);
+    }
 }
 
 /// What checkpoints were made.

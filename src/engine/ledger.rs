@@ -72,6 +72,13 @@ pub struct StepAck {
     pub partitions: Vec<(Origin, EventTime)>,
 }
 
+impl StepAck {
+    /// How much was written.
+    pub fn bytes(&self) -> u64 {
+        self.part.iter().chain(self.waiting.iter().map(|waiting| &waiting.file)).map(|file| file.bytes).sum()
+    }
+}
+
 /// All that is known of the job's state, and what was said that is not in a manifest yet.
 pub struct Ledger {
     manifest: Manifest,

@@ -13,7 +13,7 @@ use crate::time::{BEFORE_ALL, EventTime};
 use crate::value::Row;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The counts of a job.
 pub struct Metrics {
@@ -52,6 +52,11 @@ pub struct Made {
 }
 
 impl Made {
+    /// How old it is at `now`, in microseconds since 1970: what came since it was begun would be read again.
+    pub fn age(&self, now: EventTime) -> Duration {
+        Duration::from_micros(now.saturating_sub(self.begun_at).max(0) as u64)
+    }
+
     /// What is told of a checkpoint.
     pub fn of(manifest: &Manifest) -> Made {
         let mine = format!("{:010}", manifest.id);
@@ -86,6 +91,84 @@ impl Checkpoints {
     pub fn read(&self) -> (u64, Option<Made>, Option<String>) {
         let (count, made) = self.made.lock().expect("nobody panics while noting a checkpoint").clone();
         (count, made, said(&self.trouble))
+    }
+}
+
+/// What the checkpoints of a step took and wrote on one worker.
+#[derive(Default)]
+pub struct Saved {
+    copy: Tally,
+    write: Tally,
+    bytes: Tally,
+    groups: Tally,
+}
+
+impl Saved {
+    /// So many key groups were copied since then, on the worker.
+    pub fn copied(&self, begun: Instant, groups: usize) {
+        self.copy.note(begun.elapsed().as_nanos() as u64);
+        self.groups.note(groups as u64);
+    }
+
+    /// So many bytes were encoded and written since then, off the worker. Where nothing had to be, that is said too.
+    pub fn written(&self, begun: Instant, bytes: u64) {
+        self.write.note(if bytes == 0 { 0 } else { begun.elapsed().as_nanos() as u64 });
+        self.bytes.note(bytes);
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    newest: AtomicU64,
+    most: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Tally {
+    fn note(&self, number: u64) {
+        self.newest.store(number, Relaxed);
+        self.most.fetch_max(number, Relaxed);
+        self.total.fetch_add(number, Relaxed);
+    }
+}
+
+/// A number that every checkpoint has: that of the newest, the largest, and all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tallied {
+    /// Of the newest.
+    pub newest: u64,
+    /// The largest of all.
+    pub most: u64,
+    /// All together.
+    pub total: u64,
+}
+
+/// What the checkpoints of a step took and wrote, over all workers of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SavedCounts {
+    /// Nanoseconds of copying on the worker: of the slowest, and all together.
+    pub copy_ns: Tallied,
+    /// Nanoseconds of encoding and writing on other threads: of the slowest, and all together.
+    pub write_ns: Tallied,
+    /// Bytes written; the most are those of one worker.
+    pub bytes: Tallied,
+    /// Key groups written; the most are those of one worker.
+    pub groups: Tallied,
+}
+
+fn read_saved(workers: &[Step]) -> SavedCounts {
+    let tally = |of: fn(&Saved) -> &Tally, newest: fn(u64, u64) -> u64| {
+        workers.iter().map(|worker| of(&worker.saved)).fold(Tallied::default(), |all, tally| Tallied {
+            newest: newest(all.newest, tally.newest.load(Relaxed)),
+            most: all.most.max(tally.most.load(Relaxed)),
+            total: all.total + tally.total.load(Relaxed),
+        })
+    };
+    SavedCounts {
+        copy_ns: tally(|saved| &saved.copy, u64::max),
+        write_ns: tally(|saved| &saved.write, u64::max),
+        bytes: tally(|saved| &saved.bytes, |a, b| a + b),
+        groups: tally(|saved| &saved.groups, |a, b| a + b),
     }
 }
 
@@ -163,6 +246,8 @@ pub struct Step {
     pub watermark: AtomicI64,
     /// The epoch that is open.
     pub epoch: AtomicU64,
+    /// What its checkpoints took and wrote.
+    pub saved: Arc<Saved>,
 }
 
 /// The counts of a sink.
@@ -218,6 +303,7 @@ impl Step {
             keys: zero(),
             watermark: AtomicI64::new(BEFORE_ALL),
             epoch: zero(),
+            saved: Arc::default(),
         }
     }
 }
@@ -292,6 +378,8 @@ pub struct StepCounts {
     pub watermark: EventTime,
     /// The least open epoch of all workers.
     pub epoch: u64,
+    /// What its checkpoints took and wrote.
+    pub saved: SavedCounts,
 }
 
 /// The counts of a sink at one moment.
@@ -375,6 +463,7 @@ pub fn read_step(workers: &[Step]) -> StepCounts {
         keys: sum(|w| &w.keys),
         watermark: workers.iter().map(|w| w.watermark.load(Relaxed)).min().unwrap_or(BEFORE_ALL),
         epoch: workers.iter().map(|w| w.epoch.load(Relaxed)).min().unwrap_or(0),
+        saved: read_saved(workers),
     }
 }
 

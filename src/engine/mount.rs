@@ -380,7 +380,9 @@ pub fn step<'s>(
         streams.push(stream);
     }
     let (acks, acks_stream) = builder.new_output();
-    let who = Who { step: number, worker: mounting.worker(), shard: mounting.scope.index(), name: name.to_owned() };
+    let (worker, shard) = (mounting.worker(), mounting.scope.index());
+    let saved = mounting.shared.metrics.steps[number][worker].saved.clone();
+    let who = Who { step: number, worker, shard, name: name.to_owned(), saved };
     let wake = mounting.scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
     let mut running = RunningStep { driver, ports, shared: mounting.shared.clone(), who, saving: None };
     let keeper = mounting.keeper.clone();

@@ -7,10 +7,13 @@
 use super::driver::{Driver, Epoch, Snapshot};
 use super::keeper::{Keeper, Letterbox};
 use super::ledger::{Ack, Interval, StepAck, first_epoch, interval_of};
+use super::metrics::Saved;
 use super::parcel::Parcel;
+use super::wall;
 use crate::checkpoint::manifest::Waiting;
 use crate::checkpoint::{Store, part};
 use crate::fault::Failure;
+use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -29,6 +32,8 @@ pub struct Who {
     pub shard: usize,
     /// Its name.
     pub name: String,
+    /// What its checkpoints take and write.
+    pub saved: Arc<Saved>,
 }
 
 /// An interval that is over, and the one that a step goes on with; none at the end of everything.
@@ -101,15 +106,23 @@ impl Saving {
     pub fn save(&mut self, driver: &mut Driver, who: &Who, over: Over) {
         let Over { interval, next } = over;
         let Some((_, mut standing)) = self.standing.take() else { return };
+        let begun = wall::now();
         let snapshot = driver.snapshot();
+        who.saved.copied(begun, snapshot.groups.len());
         let partitions = snapshot.partitions.iter().map(|(origin, watermark)| (*origin, *watermark)).collect();
         let (step, worker, watermark) = (who.step, who.shard, snapshot.watermark);
         let ack = StepAck { step, worker, part: None, waiting: Vec::new(), watermark, partitions };
         if snapshot.groups.is_empty() && snapshot.waiting.is_empty() {
+            who.saved.written(begun, 0);
             self.acks.activate().session(&standing).give(Ack::Step(ack));
         } else {
-            let name = who.name.clone();
-            let write = move |store: &Store| Ok((interval, write(store, interval, &name, snapshot, ack)?));
+            let (name, saved) = (who.name.clone(), who.saved.clone());
+            let write = move |store: &Store| {
+                let begun = wall::now();
+                let ack = write(store, interval, &name, snapshot, ack)?;
+                saved.written(begun, ack.bytes());
+                Ok((interval, ack))
+            };
             self.keeper.keep(&self.letterbox, write);
             self.owed.push((interval, standing.clone()));
         }
