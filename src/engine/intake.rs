@@ -227,6 +227,10 @@ impl Turn<'_> {
             metrics.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
         } else {
             metrics.look_at(&*lane.feed);
+            // What is not read for want of room falls further behind all the same.
+            for partition in lane.partitions.iter().filter(|partition| !partition.outbox.is_empty()) {
+                self.shared.partitions.behind(partition.origin, partition.reader.behind());
+            }
         }
         if lane.partitions.is_empty() && !lane.grows {
             lane.sender = None;

@@ -52,12 +52,13 @@ use crate::formats::{Fields, Frames, Layout, MakeDecoder, Messages, TimeFrom, Wa
 use crate::kafka_client::{self, Format, Names, Properties, Refused, Security, Watch};
 use crate::schema::{Kind, SYSTEM_NAMES, Schema};
 use crate::source::{Feed, Position, Read, Reader, Resource, Source, Wake};
-use crate::time::Interval;
+use crate::time::{EventTime, Interval};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -242,22 +243,53 @@ impl Source for KafkaSource {
         // Nothing comes of this group: without one, librdkafka has no queue for what a consumer is told.
         let group = self.group.clone().unwrap_or_else(|| format!("eagre-{name}"));
         let consumer = Arc::new(self.client(&group, &SETTINGS)?);
-        serve(name, consumer.clone(), self.brokers.clone());
+        let ends = Ends::default();
+        serve(name, consumer.clone(), self.brokers.clone(), ends.clone());
         let (known, group) = Default::default();
-        Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, known, group }))
+        Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, ends, known, group }))
     }
 }
 
-/// Serves the client's events (errors, statistics, tokens) until nobody else holds the consumer.
-fn serve(name: &str, consumer: Arc<BaseConsumer<Watch>>, brokers: Names) {
+/// Where partitions end, by topic and number. What is fetched tells it too, but nothing is fetched while nobody reads.
+type Ends = Arc<Mutex<BTreeMap<(String, i32), i64>>>;
+
+/// Serves the client's events (errors, statistics, tokens) until nobody else holds the consumer, and asks now and then
+/// where the partitions end.
+fn serve(name: &str, consumer: Arc<BaseConsumer<Watch>>, brokers: Names, ends: Ends) {
     let work = move || {
+        let mut asked = kafka_client::now();
         while Arc::strong_count(&consumer) > 1 {
             consumer.poll(Duration::from_millis(100));
             kafka_client::readmit(consumer.client(), consumer.context(), &brokers);
+            if kafka_client::now() - asked >= ASK_ENDS_EVERY && consumer.context().trouble().is_none() {
+                // Brokers that do not answer now are told as trouble.
+                let _ = ask_ends(&consumer, &ends);
+                asked = kafka_client::now();
+            }
         }
     };
     let thread = thread::Builder::new().name(format!("eagre:kafka-{name}"));
     thread.spawn(work).expect("a thread can be started");
+}
+
+/// How often, in microseconds, and how long it may take: the client's events wait meanwhile.
+const ASK_ENDS_EVERY: EventTime = 5_000_000;
+const ASK_ENDS: Duration = Duration::from_millis(500);
+
+fn ask_ends(consumer: &BaseConsumer<Watch>, ends: &Ends) -> KafkaResult<()> {
+    let mut list = consumer.assignment()?;
+    if list.count() == 0 {
+        return Ok(());
+    }
+    list.set_all_offsets(Offset::End)?;
+    let list = consumer.offsets_for_times(list, ASK_ENDS)?;
+    let mut ends = ends.lock().expect("nobody panics while noting an end");
+    for partition in list.elements() {
+        if let Offset::Offset(end) = partition.offset() {
+            ends.insert((partition.topic().to_owned(), partition.partition()), end);
+        }
+    }
+    Ok(())
 }
 
 /// How long one request for metadata or offsets waits; a start asks again and again.
@@ -271,6 +303,7 @@ struct KafkaFeed {
     source: KafkaSource,
     wanted: Wanted,
     consumer: Arc<BaseConsumer<Watch>>,
+    ends: Ends,
     known: Mutex<Vec<Partition>>,
     /// Begun with the first checkpoint.
     group: OnceLock<Group>,
@@ -479,6 +512,7 @@ impl Feed for KafkaFeed {
             noted: false,
             usual: (0, 0),
             consumer: self.consumer.clone(),
+            ends: self.ends.clone(),
         }))
     }
 
@@ -537,6 +571,7 @@ struct KafkaReader {
     /// How many bytes and messages the last read gave.
     usual: (usize, usize),
     consumer: Arc<BaseConsumer<Watch>>,
+    ends: Ends,
 }
 
 impl KafkaReader {
@@ -661,8 +696,11 @@ impl Reader for KafkaReader {
     }
 
     fn behind(&self) -> Option<u64> {
-        let high = queue::high_watermark(&self.consumer, &self.partition.topic, self.partition.number)?;
-        Some((high - self.position).max(0) as u64)
+        let (topic, number) = (&self.partition.topic, self.partition.number);
+        let fetched = queue::high_watermark(&self.consumer, topic, number);
+        let ends = self.ends.lock().expect("nobody panics while noting an end");
+        let end = ends.get(&(topic.clone(), number)).copied().max(fetched)?;
+        Some((end - self.position).max(0) as u64)
     }
 
     fn progress(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! What Kafka's own tools see of a job: a consumer group that stands where its newest checkpoint does, and no lag when
 //! everything is read, also where a partition ends with the marks of transactions.
 
-use super::cluster::{PATIENCE, Topic, client, minutes_ago, real};
+use super::cluster::{PATIENCE, Sender, Topic, client, minutes_ago, real};
 use super::{eventually, job_text, reading, start, stop};
 use crate::program::Folder;
 use eagre::engine::{Health, Job};
@@ -78,6 +78,28 @@ fn a_group_shows_where_checkpoints_are_and_there_is_no_lag_behind_the_marks_of_t
     eventually("the rest", &job, |status| status.sources[0].0.records == 10 && lags(&job) == [Some(0); 2]);
     let status = stop(job);
     assert_eq!((status.sources[0].0.condition.health, shows(&[126, 126])), (Health::Healthy, true));
+}
+
+#[test]
+fn lag_grows_while_nothing_can_be_read() {
+    let Some(brokers) = real("lag_grows") else { return };
+    let (topic, folder) = (Topic::new(&brokers, "stuck", 1), Folder::new(&[]));
+    let produce = |count: u64| {
+        let sender = Sender::new(&brokers);
+        (0..count).for_each(|id| sender.send(&topic, 0, Some(&reading(minutes_ago(20), "a", 1.0, id))));
+        sender.flush();
+    };
+    // Nobody is where the sink writes to.
+    let more = "[engine]\nepoch_records_max = 1000\n[sink.out]\nkind = 'kafka'\ninput = 'readings'\nbrokers = '127.0.0.1:1'\ntopic = 'x'\n";
+    let job = start(&job_text(&brokers, &[&topic], &folder, more), 1).unwrap();
+    produce(100_000);
+    let lag = || lags(&job)[0].unwrap_or(0);
+    eventually("lag", &job, |status| status.sources[0].0.records > 0 && lag() > 0);
+    // Longer than what is fetched ahead lasts.
+    thread::sleep(Duration::from_secs(2));
+    produce(100_000);
+    let status = eventually("all of the lag", &job, |_| lag() > 100_000);
+    assert!(status.sources[0].0.records < 100_000, "it is not stuck: {}", status.sources[0].0.records);
 }
 
 #[test]
