@@ -34,6 +34,11 @@ pub struct Found {
     pub manifest: Result<Manifest, Failure>,
 }
 
+/// How many attempts a run may have in hand that does not know of a newer claim yet: one that it commits, and the next.
+const IN_FLIGHT: u64 = 2;
+/// How many it may have made between two looks, before one looks again.
+const SLACK: u64 = 2;
+
 const MANIFEST: &str = ".manifest.json";
 const CLAIM: &str = ".claim";
 
@@ -51,12 +56,22 @@ impl Store {
     }
 
     /// Claims the checkpoints from a new number on for this run, which is given. A run that claimed before is fenced
-    /// off: it commits nothing more.
+    /// off: it commits nothing more, but what it was committing when the claim was put there, and writes at most the
+    /// files of one attempt behind that. Both have numbers below the claim, whatever it has done meanwhile: two runs
+    /// never write files of one name, by which the newer would end, too.
     pub fn claim(&mut self) -> Result<u64, Failure> {
-        let id = self.begin();
-        self.storage.put(&format!("{id:010}{CLAIM}"), b"a run makes its checkpoints from this number on\n")?;
-        self.claim = Some(id);
-        Ok(id)
+        loop {
+            let before = self.storage.list()?.iter().filter_map(|name| id_of(name)).max();
+            let id = before.map_or(1, |before| before + IN_FLIGHT + SLACK + 1);
+            let claim = format!("{id:010}{CLAIM}");
+            self.storage.put(&claim, b"a run makes its checkpoints from this number on\n")?;
+            let names = self.storage.list()?;
+            let now = names.iter().filter(|name| **name != claim).filter_map(|name| id_of(name)).max();
+            if now.unwrap_or(0) <= before.unwrap_or(0) + SLACK {
+                (self.claim, self.next) = (Some(id), id + 1);
+                return Ok(id);
+            }
+        }
     }
 
     /// Goes on under a claim that another process of the same run has made.
@@ -274,6 +289,32 @@ mod tests {
     #[test]
     fn a_checkpoint_is_whole_or_not_there_whatever_the_disk_does() {
         (0..3_000).for_each(live_and_crash);
+    }
+
+    #[test]
+    fn a_run_that_is_fenced_off_and_the_newer_one_never_write_files_of_one_name() {
+        let disk = SimulatedDisk::new(3);
+        let mut older = open(&disk);
+        assert_eq!(older.claim().expect("claimed"), 1);
+        let commit = |store: &Store, id: u64| {
+            let file = store.put(id, "counts", 0, b"some state").expect("a name of its own");
+            store.commit(&example(id, vec![file]))
+        };
+        commit(&older, 1).expect("committed");
+        let mut newer = open(&disk);
+        // It goes on while the newer one reads what it goes on from.
+        (2..40).for_each(|id| commit(&older, id).expect("committed"));
+        let first = newer.claim().expect("claimed");
+        assert_eq!(newer.begin(), first + 1);
+        // What it commits just then, it does not look for claims any more; the one behind that is refused.
+        older.claim = None;
+        commit(&older, 40).expect("committed");
+        older.claim = Some(1);
+        let refused = commit(&older, 41).expect_err("fenced off").to_string();
+        assert!(refused.starts_with("another run of the job has taken over"), "{refused}");
+        assert!(first > 41, "{first}");
+        commit(&newer, first).expect("committed");
+        assert_eq!(newer.newest().expect("read").0.map(|manifest| manifest.id), Some(first));
     }
 
     #[test]

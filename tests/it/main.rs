@@ -13,6 +13,7 @@ mod engine;
 mod kafka;
 mod mesh;
 mod nexmark;
+mod objects;
 mod oracles;
 mod parts;
 mod program;
