@@ -190,8 +190,9 @@ type Kept = BTreeMap<KeyGroup, Group>;
 fn restart(step: &Step, mut old: Vec<Driver>, kept: &mut Kept, workers: usize) -> Vec<Driver> {
     let mut fresh: Vec<Driver> = (0..workers).map(|_| step.fresh()).collect();
     for driver in &mut old {
-        let Snapshot { groups, waiting, partitions, watermark } = driver.snapshot();
-        kept.extend(groups.into_iter().map(|saved| (saved.group, saved)));
+        let mut snapshot = driver.snapshot();
+        kept.extend(snapshot.take_groups().into_iter().map(|saved| (saved.group, saved)));
+        let Snapshot { waiting, partitions, watermark, .. } = snapshot;
         for (worker, new) in fresh.iter_mut().enumerate() {
             new.resume(partitions.clone(), watermark);
             for (input, batch) in &waiting {

@@ -205,6 +205,18 @@ pub enum Arrival {
     InOrder,
 }
 
+/// Makes bytes of what an instance copied, on any thread: those of every key group that changed, in order. No bytes
+/// means that the group is empty now.
+pub type Copied = Box<dyn FnOnce(&mut dyn FnMut(KeyGroup, Vec<u8>)) + Send>;
+
+/// The same where the bytes are there already.
+pub fn copied(groups: Vec<(KeyGroup, Vec<u8>)>) -> Option<Copied> {
+    if groups.is_empty() {
+        return None;
+    }
+    Some(Box::new(move |save| groups.into_iter().for_each(|(group, bytes)| save(group, bytes))))
+}
+
 /// An operator at work on one worker.
 ///
 /// 1. **Determinism.** For one key group, what goes to `out` and in what order depends on the records of that key group
@@ -225,8 +237,11 @@ pub trait Instance {
     /// Hears that nothing older than `watermark` will come (but what is stamped).
     fn on_watermark(&mut self, _watermark: EventTime, _out: &mut Outputs) {}
 
-    /// Saves every key group that changed since the last snapshot; no bytes means that the group is empty now.
-    fn snapshot(&mut self, _save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {}
+    /// Copies every key group that changed since the last snapshot; nothing where none did. The worker waits for the
+    /// copy, so what takes longer than copying is left to [`Copied`].
+    fn snapshot(&mut self) -> Option<Copied> {
+        None
+    }
 
     /// Takes a key group over as it was saved.
     fn restore(&mut self, _group: KeyGroup, _bytes: &[u8]) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use super::order::Order;
 use crate::batch::Batch;
 use crate::checkpoint::part::Group;
 use crate::fault::Failure;
-use crate::operator::{Arrival, Instance, Outputs, Ports, StepNames};
+use crate::operator::{Arrival, Copied, Instance, Outputs, Ports, StepNames};
 use crate::origin::Origin;
 use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
 use serde::{Deserialize, Serialize};
@@ -162,12 +162,9 @@ impl Driver {
     /// All that the driver knows, as far as it changed since the last snapshot: the groups of the operator's state that
     /// changed, each with the next sequence of its derived rows; what waits, and the watermarks, whole.
     pub fn snapshot(&mut self) -> Snapshot {
-        let (outputs, mut groups) = (&self.outputs, Vec::new());
-        self.instance.snapshot(&mut |group, state| {
-            groups.push(Group { group, next_sequence: outputs.sequence(group), state });
-        });
         Snapshot {
-            groups,
+            groups: self.instance.snapshot(),
+            sequences: self.outputs.sequences().to_vec(),
             waiting: self.order.waiting().collect(),
             partitions: self.partitions.clone(),
             watermark: self.watermark,
@@ -194,14 +191,35 @@ impl Driver {
 
 /// What a driver knows.
 pub struct Snapshot {
-    /// The key groups that changed.
-    pub groups: Vec<Group>,
+    /// The key groups that changed, if any did.
+    groups: Option<Copied>,
+    /// The next sequence of the rows derived for each.
+    sequences: Vec<i64>,
     /// The rows that wait to be put in order, with the input that they came by.
     pub waiting: Vec<(usize, Batch)>,
     /// The watermark of each partition upstream.
     pub partitions: BTreeMap<Origin, EventTime>,
     /// The watermark that was last applied.
     pub watermark: EventTime,
+}
+
+impl Snapshot {
+    /// Whether some key groups changed.
+    pub fn has_groups(&self) -> bool {
+        self.groups.is_some()
+    }
+
+    /// The key groups that changed, once. May take long: it is no work for a worker.
+    pub fn take_groups(&mut self) -> Vec<Group> {
+        let mut groups = Vec::new();
+        if let Some(copied) = self.groups.take() {
+            copied(&mut |group, state| {
+                let next_sequence = self.sequences.get(group as usize).copied().unwrap_or(0);
+                groups.push(Group { group, next_sequence, state });
+            });
+        }
+        groups
+    }
 }
 
 fn too_late(batch: &Batch, row: u32) -> String {

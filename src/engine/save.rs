@@ -105,7 +105,7 @@ impl Saving {
         let partitions = snapshot.partitions.iter().map(|(origin, watermark)| (*origin, *watermark)).collect();
         let (step, worker, watermark) = (who.step, who.shard, snapshot.watermark);
         let ack = StepAck { step, worker, part: None, waiting: Vec::new(), watermark, partitions };
-        if snapshot.groups.is_empty() && snapshot.waiting.is_empty() {
+        if !snapshot.has_groups() && snapshot.waiting.is_empty() {
             self.acks.activate().session(&standing).give(Ack::Step(ack));
         } else {
             let name = who.name.clone();
@@ -140,11 +140,11 @@ fn write(
     store: &Store,
     interval: Interval,
     name: &str,
-    snapshot: Snapshot,
+    mut snapshot: Snapshot,
     mut ack: StepAck,
 ) -> Result<StepAck, Failure> {
-    if !snapshot.groups.is_empty() {
-        let bytes = part::encode(name, STATE_VERSION, &snapshot.groups);
+    if snapshot.has_groups() {
+        let bytes = part::encode(name, STATE_VERSION, &snapshot.take_groups());
         ack.part = Some(store.put(interval, name, ack.worker, &bytes)?);
     }
     let mut waiting = snapshot.waiting;

@@ -3,7 +3,7 @@
 //! The engine owns the state: it finds it by key, keeps it by key group, snapshots, restores and forgets it. Records of
 //! a key come in canonical order, once the watermark has passed them; timers fire between them at their times.
 
-use super::{Arrival, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject};
+use super::{Arrival, Copied, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject};
 use super::{Shown, StateRow, flattened, shown_time};
 use crate::batch::{Batch, Picked};
 use crate::fault::Failure;
@@ -36,7 +36,7 @@ pub trait KeyedOperator: DeserializeOwned + JsonSchema + Clone + Send + Sync + '
     const MANUAL: &'static str = "";
 
     /// What is remembered for each key.
-    type State: Default + Serialize + DeserializeOwned;
+    type State: Default + Clone + Send + Serialize + DeserializeOwned + 'static;
 
     /// Checks the configuration, binds its [`super::Column`]s, and says what rows will come out.
     fn plan(&mut self, planning: &mut Planning<'_>) -> Emits;
@@ -307,10 +307,36 @@ fn half(hash: u64) -> u32 {
 /// cache are waited for together.
 const BLOCK: usize = 32;
 
+#[derive(Clone)]
 struct Slot<S> {
     hash: u64,
     key: Arc<[u8]>,
     state: S,
+}
+
+/// Makes bytes of the key groups that changed. A timer that was asked for by a key that has been forgotten since has
+/// another key's place in memory, and is nobody's.
+fn saved<S: Serialize>(
+    changed: &[bool],
+    slots: &[Slot<S>],
+    timers: &[(EventTime, Arc<[u8]>)],
+    save: &mut dyn FnMut(KeyGroup, Vec<u8>),
+) {
+    let mut due: Vec<(*const u8, EventTime)> = timers.iter().map(|(at, key)| (key.as_ptr(), *at)).collect();
+    due.sort_unstable();
+    let due_of = |key: &Arc<[u8]>| -> Vec<EventTime> {
+        let from = due.partition_point(|(of, _)| *of < key.as_ptr());
+        due[from..].iter().take_while(|(of, _)| *of == key.as_ptr()).map(|(_, at)| *at).collect()
+    };
+    let mut groups = vec![Vec::new(); KEY_GROUPS];
+    slots.iter().for_each(|slot| groups[group_of(slot.hash) as usize].push(slot));
+    for (group, mut slots) in groups.into_iter().enumerate().filter(|(group, _)| changed[*group]) {
+        slots.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let keys: Vec<_> = slots.iter().map(|slot| (&*slot.key, &slot.state, due_of(&slot.key))).collect();
+        let bytes =
+            if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
+        save(group as KeyGroup, bytes);
+    }
 }
 
 /// A key group on disk: key, state and timers of each key, in order of key.
@@ -442,25 +468,15 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
         self.emitter.flush(&[], out);
     }
 
-    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        let timers = self.timers_by_key();
-        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &K::State>> =
-            (0..KEY_GROUPS).filter(|g| self.changed[*g]).map(|g| (g as KeyGroup, BTreeMap::new())).collect();
-        for slot in self.slots.iter().flatten() {
-            if let Some(group) = groups.get_mut(&group_of(slot.hash)) {
-                group.insert(&slot.key, &slot.state);
-            }
+    fn snapshot(&mut self) -> Option<Copied> {
+        if !self.changed.contains(&true) {
+            return None;
         }
-        for (group, states) in groups {
-            let saved: Vec<_> = states
-                .into_iter()
-                .map(|(key, state)| (key, state, timers.get(key).cloned().unwrap_or_default()))
-                .collect();
-            let bytes =
-                if saved.is_empty() { Vec::new() } else { postcard::to_stdvec(&saved).expect("state can be written") };
-            save(group, bytes);
-        }
-        self.changed.fill(false);
+        let changed = std::mem::replace(&mut self.changed, vec![false; KEY_GROUPS]);
+        let is_changed = |hash: u64| changed[group_of(hash) as usize];
+        let slots: Vec<_> = self.slots.iter().flatten().filter(|slot| is_changed(slot.hash)).cloned().collect();
+        let timers: Vec<_> = self.timers.iter().filter(|(_, key)| is_changed(xxh3_64(key))).cloned().collect();
+        Some(Box::new(move |save| saved(&changed, &slots, &timers, save)))
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {

@@ -148,13 +148,28 @@ pub trait Accumulator {
     fn finish(&self, measures: &[Measure], cx: &Finishing<'_>) -> Vec<ArrayRef>;
     /// Appends a slot's partial.
     fn save(&self, slot: u32, bytes: &mut Vec<u8>);
+    /// The partials of some slots, in their order.
+    fn copy(&self, slots: &[u32]) -> Box<dyn Copies>;
     /// Takes a partial from the head of the bytes; gives the rest.
     fn load<'a>(&mut self, slot: u32, bytes: &'a [u8]) -> Result<&'a [u8], postcard::Error>;
 }
 
+/// Partials that can be saved on any thread.
+pub trait Copies: Send {
+    /// Appends one of them.
+    fn save(&self, number: usize, bytes: &mut Vec<u8>);
+}
+
+impl<P: Serialize + Send> Copies for Vec<P> {
+    fn save(&self, number: usize, bytes: &mut Vec<u8>) {
+        let saved = postcard::to_extend(&self[number], std::mem::take(bytes));
+        *bytes = saved.expect("a partial can be written");
+    }
+}
+
 /// What is particular to an accumulator.
 trait Fold: 'static {
-    type Partial: Serialize + DeserializeOwned;
+    type Partial: Clone + Send + Serialize + DeserializeOwned + 'static;
 
     fn empty(&self) -> Self::Partial;
 
@@ -261,8 +276,11 @@ impl<F: Fold> Accumulator for Folded<F> {
     }
 
     fn save(&self, slot: u32, bytes: &mut Vec<u8>) {
-        let saved = postcard::to_extend(&self.partials[slot as usize], std::mem::take(bytes));
-        *bytes = saved.expect("a partial can be written");
+        self.partials.save(slot as usize, bytes);
+    }
+
+    fn copy(&self, slots: &[u32]) -> Box<dyn Copies> {
+        Box::new(slots.iter().map(|slot| self.partials[*slot as usize].clone()).collect::<Vec<_>>())
     }
 
     fn load<'a>(&mut self, slot: u32, bytes: &'a [u8]) -> Result<&'a [u8], postcard::Error> {

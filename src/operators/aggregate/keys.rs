@@ -63,6 +63,7 @@ pub struct Entry {
 }
 
 /// The bytes of a key; short ones lie where the key is looked up, which spares a miss of the cache.
+#[derive(Clone)]
 pub enum Bytes {
     /// Their number, and they.
     Short(u8, [u8; SHORT]),

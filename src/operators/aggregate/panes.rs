@@ -8,13 +8,15 @@
 //! ```
 //! A slot is filled by one origin in the order of its sequence, so its bits are the same in every run.
 
+use super::accumulators::Copies;
 use super::core::{Core, Fired, Firing, Shape};
 use super::grid::{Grid, ON_TIME, WHOLE};
+use super::keys::Bytes;
 use super::slots::{EMPTY, NOWHERE};
 use crate::batch::Batch;
 use crate::fault::Failure;
-use crate::key::{KeyGroup, group_of};
-use crate::operator::{Instance, Outputs, StateRow};
+use crate::key::{KEY_GROUPS, KeyGroup, group_of};
+use crate::operator::{Copied, Instance, Outputs, StateRow};
 use crate::origin::Origin;
 use crate::schema::Field;
 use crate::time::{self, BEFORE_ALL, EventTime};
@@ -457,6 +459,63 @@ struct SavedSlot {
     partials: Vec<u8>,
 }
 
+/// What panes know of the key groups that changed.
+struct CopiedPanes {
+    watermark: EventTime,
+    /// Ascending.
+    changed: Vec<KeyGroup>,
+    /// By number.
+    keys: Vec<CopiedKey>,
+    /// Of each slot.
+    places: Vec<Place>,
+    /// Of each accumulator, those of the slots in the same order.
+    partials: Vec<Box<dyn Copies>>,
+}
+
+struct CopiedKey {
+    number: u32,
+    group: usize,
+    bytes: Bytes,
+    seen: EventTime,
+}
+
+impl CopiedPanes {
+    fn save(self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
+        let places = &self.places;
+        let mut slots: Vec<u32> = (0..places.len() as u32).collect();
+        slots.sort_unstable_by_key(|slot| {
+            let Place { key, origin, pane, bucket } = places[*slot as usize];
+            (key, pane, origin, bucket)
+        });
+        let (mut groups, mut rest): (Vec<Vec<(&CopiedKey, &[u32])>>, &[u32]) = (vec![Vec::new(); KEY_GROUPS], &slots);
+        for key in &self.keys {
+            let own = rest.iter().take_while(|slot| places[**slot as usize].key == key.number).count();
+            let (slots, later) = rest.split_at(own);
+            groups[key.group].push((key, slots));
+            rest = later;
+        }
+        assert!(rest.is_empty(), "a slot's key lives");
+        for group in &self.changed {
+            let keys = &mut groups[*group as usize];
+            keys.sort_unstable_by(|(a, _), (b, _)| a.bytes.cmp(&*b.bytes));
+            let keys: Vec<SavedKey> = keys.iter().map(|(key, slots)| self.key(key, slots)).collect();
+            let saved = Saved { watermark: self.watermark, keys };
+            let write = || postcard::to_stdvec(&saved).expect("state can be written");
+            save(*group, if saved.keys.is_empty() { Vec::new() } else { write() });
+        }
+    }
+
+    fn key(&self, key: &CopiedKey, slots: &[u32]) -> SavedKey {
+        let slot = |slot: &u32| {
+            let Place { pane, bucket, origin, .. } = self.places[*slot as usize];
+            let mut partials = Vec::new();
+            self.partials.iter().for_each(|of| of.save(*slot as usize, &mut partials));
+            SavedSlot { pane, bucket, origin, partials }
+        };
+        SavedKey { key: key.bytes.to_vec(), seen: key.seen, slots: slots.iter().map(slot).collect() }
+    }
+}
+
 impl Instance for Panes {
     fn on_batch(&mut self, input: usize, batch: &Batch, out: &mut Outputs) {
         let (arguments, failed) = self.core.evaluate(batch, out);
@@ -483,38 +542,28 @@ impl Instance for Panes {
         self.free(watermark);
     }
 
-    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], SavedKey>> =
-            self.core.changed().into_iter().map(|group| (group, BTreeMap::new())).collect();
-        for key in self.core.keys.living().filter(|key| self.matters(*key)) {
-            let entry = self.core.keys.entry(key);
-            if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
-                keys.insert(
-                    &entry.bytes,
-                    SavedKey { key: entry.bytes.to_vec(), seen: self.core.keys.seen(key), slots: Vec::new() },
-                );
-            }
+    fn snapshot(&mut self) -> Option<Copied> {
+        let changed = self.core.changed();
+        if changed.is_empty() {
+            return None;
         }
-        for slot in self.panes.values().flat_map(|pane| &pane.slots) {
-            let Place { key, origin, pane, bucket } = self.places[*slot as usize];
-            let entry = self.core.keys.entry(key);
-            if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
-                let saved = keys.get_mut(&*entry.bytes).expect("a slot's key lives");
-                saved.slots.push(SavedSlot { pane, bucket, origin, partials: self.core.slots.save(*slot) });
-            }
-        }
-        for (group, keys) in groups {
-            let mut keys: Vec<SavedKey> = keys.into_values().collect();
-            keys.iter_mut()
-                .for_each(|key| key.slots.sort_unstable_by_key(|slot| (slot.pane, slot.origin, slot.bucket)));
-            let saved = Saved { watermark: self.watermark, keys };
-            let bytes = if saved.keys.is_empty() {
-                Vec::new()
-            } else {
-                postcard::to_stdvec(&saved).expect("state can be written")
-            };
-            save(group, bytes);
-        }
+        let mut is_changed = vec![false; KEY_GROUPS];
+        changed.iter().for_each(|group| is_changed[*group as usize] = true);
+        let group = |key: u32| group_of(self.core.keys.entry(key).hash) as usize;
+        let keys = self.core.keys.living().filter(|key| is_changed[group(*key)] && self.matters(*key));
+        let copy = |key: u32| CopiedKey {
+            number: key,
+            group: group(key),
+            bytes: self.core.keys.entry(key).bytes.clone(),
+            seen: self.core.keys.seen(key),
+        };
+        let keys = keys.map(copy).collect();
+        let slots = self.panes.values().flat_map(|pane| &pane.slots).copied();
+        let slots: Vec<u32> = slots.filter(|slot| is_changed[group(self.places[*slot as usize].key)]).collect();
+        let places = slots.iter().map(|slot| self.places[*slot as usize]).collect();
+        let partials = self.core.slots.copy(&slots);
+        let copied = CopiedPanes { watermark: self.watermark, changed, keys, places, partials };
+        Some(Box::new(move |save| copied.save(save)))
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use super::slots::NOWHERE;
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::key::{KeyGroup, group_of};
-use crate::operator::{Instance, Outputs, StateRow};
+use crate::operator::{Copied, Instance, Outputs, StateRow, copied};
 use crate::schema::Field;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -190,7 +190,7 @@ impl Instance for Runs {
         self.tell(out);
     }
 
-    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
+    fn snapshot(&mut self) -> Option<Copied> {
         let mut groups: BTreeMap<KeyGroup, Vec<SavedRun>> =
             self.core.changed().into_iter().map(|group| (group, Vec::new())).collect();
         for key in self.core.keys.living() {
@@ -200,12 +200,11 @@ impl Instance for Runs {
             let parts = parts.iter().map(|slot| self.core.slots.save(*slot)).collect();
             keys.push(SavedRun { key: entry.bytes.to_vec(), first: *first, last: *last, filled: *filled, parts });
         }
-        for (group, mut keys) in groups {
+        let bytes = |mut keys: Vec<SavedRun>| {
             keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            let bytes =
-                if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
-            save(group, bytes);
-        }
+            if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") }
+        };
+        copied(groups.into_iter().map(|(group, keys)| (group, bytes(keys))).collect())
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Slots: the partials of all accumulators of a step under one number, given out and taken back.
 
-use super::accumulators::{Accumulator, Finishing, Measure, Rows};
+use super::accumulators::{Accumulator, Copies, Finishing, Measure, Rows};
 use crate::fault::Failure;
 use arrow::array::ArrayRef;
 
@@ -74,6 +74,11 @@ impl Slots {
         let mut bytes = Vec::new();
         self.accumulators.iter().for_each(|a| a.save(slot, &mut bytes));
         bytes
+    }
+
+    /// The partials of some slots, to be saved on any thread.
+    pub fn copy(&self, slots: &[u32]) -> Vec<Box<dyn Copies>> {
+        self.accumulators.iter().map(|a| a.copy(slots)).collect()
     }
 
     /// Fills a slot from its bytes.
