@@ -474,7 +474,9 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
         }
         let changed = std::mem::replace(&mut self.changed, vec![false; KEY_GROUPS]);
         let is_changed = |hash: u64| changed[group_of(hash) as usize];
-        let slots: Vec<_> = self.slots.iter().flatten().filter(|slot| is_changed(slot.hash)).cloned().collect();
+        // Room for all at once: to make more of it again and again costs more than the copy.
+        let mut slots = Vec::with_capacity(self.index.len());
+        slots.extend(self.slots.iter().flatten().filter(|slot| is_changed(slot.hash)).cloned());
         let timers: Vec<_> = self.timers.iter().filter(|(_, key)| is_changed(xxh3_64(key))).cloned().collect();
         Some(Box::new(move |save| saved(&changed, &slots, &timers, save)))
     }

@@ -557,12 +557,14 @@ impl Instance for Panes {
             bytes: self.core.keys.entry(key).bytes.clone(),
             seen: self.core.keys.seen(key),
         };
-        let keys = keys.map(copy).collect();
+        // Room for all at once: to make more of it again and again costs more than the copy.
+        let mut copied_keys = Vec::with_capacity(self.core.keys.len());
+        copied_keys.extend(keys.map(copy));
         let slots = self.panes.values().flat_map(|pane| &pane.slots).copied();
         let slots: Vec<u32> = slots.filter(|slot| is_changed[group(self.places[*slot as usize].key)]).collect();
         let places = slots.iter().map(|slot| self.places[*slot as usize]).collect();
         let partials = self.core.slots.copy(&slots);
-        let copied = CopiedPanes { watermark: self.watermark, changed, keys, places, partials };
+        let copied = CopiedPanes { watermark: self.watermark, changed, keys: copied_keys, places, partials };
         Some(Box::new(move |save| copied.save(save)))
     }
 
