@@ -194,7 +194,7 @@ fn live(order: &Order) -> Outcome<()> {
     // Every key twice, so that there are deviations.
     let fill = order.keys * 2;
     let count = fill + order.events;
-    let planned = plan(&job(order, fill, count), "state.toml", &Overrides::default(), &registry())
+    let planned = plan(&job(order, fill, count + BEYOND), "state.toml", &Overrides::default(), &registry())
         .map_err(|f| f.render(false))?;
     let running = eagre::engine::start(planned, order.workers).map_err(|failure| failure.to_string())?;
     let (resumes, mut made, mut filled, mut all_there) = (running.resumed().is_some(), Vec::new(), None, None);
@@ -230,6 +230,9 @@ fn live(order: &Order) -> Outcome<()> {
     std::process::exit(0)
 }
 
+/// The source gives so many more than are waited for: the last ones of all wait until it is idle.
+const BEYOND: u64 = 200_000;
+
 fn job(order: &Order, fill: u64, count: u64) -> String {
     let Order { keys, rate, every, folder, .. } = order;
     let folder = folder.display();
@@ -241,9 +244,9 @@ fn job(order: &Order, fill: u64, count: u64) -> String {
          [step.windows]\nkind = 'aggregate'\ninput = 'due'\nkey = 'key'\nwindow = '1h'\n\
          [step.windows.aggregates]\ncount = 'count()'\nsum = 'sum(value)'\nmin = 'min(value)'\nmax = 'max(value)'\n\
          mean = 'mean(value)'\nstddev = 'stddev(value)'\n\
-         [step.scores]\nkind = 'zscore'\ninput = 'due'\nkey = 'key'\nfield = 'value'\newma = {{ alpha = 0.01 }}\nwarmup = 1\n\
+         [step.scores]\nkind = 'zscore'\ninput = 'due'\nkey = 'key'\nfield = 'value'\newma = {{ alpha = 0.01 }}\nwarmup = 2\n\
          emit = 'all'\n\
-         [sink.windows]\nkind = 'told'\ninput = 'windows'\n[sink.scores]\nkind = 'told'\ninput = 'scores'\n"
+         [sink.of_windows]\nkind = 'told'\ninput = 'windows'\n[sink.of_scores]\nkind = 'told'\ninput = 'scores'\n"
     )
 }
 
