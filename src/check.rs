@@ -1,10 +1,11 @@
 //! One test shape for every operator: configuration and records in, records out, all as text.
 //!
 //! ```text
-//! fields   sensor:text value:float
+//! fields   sensor:text value:float                                      of every input
 //! script   time [sensor=a value=1.5 ...] [@origin:sequence] [^stamp]     one record a line; times are microseconds
 //!          -- watermark                                                 closes an epoch
 //! ```
+//! A configuration with `input = ["a", "b"]` has two inputs: records of origin 0 come by the first, of 1 by the second.
 //! [`check`] runs the script straight and compares; then again in ways that must not matter: every row a batch of its
 //! own, all watermarks in one leap, restarted from a snapshot after every epoch, split over three workers, restarted
 //! onto another number of workers. Outputs must be the same bits: in the same order within a key group.
@@ -18,7 +19,7 @@ use crate::operator::{Planned, Planning, StepNames};
 use crate::origin::Origins;
 use crate::registry::Registry;
 use crate::schema::{self, Field, Kind, Schema};
-use crate::time::EventTime;
+use crate::time::{EventTime, Interval};
 use crate::value::{ColumnBuilder, Value};
 use std::collections::BTreeMap;
 
@@ -88,6 +89,7 @@ struct Step {
     planned: Planned,
     key: Vec<Expression>,
     input: Schema,
+    inputs: usize,
     origins: Origins,
 }
 
@@ -97,7 +99,7 @@ impl Step {
             name: "step".into(),
             number: 0,
             output: self.planned.output.clone(),
-            late: vec![schema::late(&self.input)],
+            late: vec![schema::late(&self.input); self.inputs],
             origins: self.origins.clone(),
         };
         Driver::new(names, (self.planned.make)(), Ordering::from(self.planned.arrival), [0])
@@ -115,11 +117,11 @@ impl Step {
 
 fn run(registry: &Registry, config: &str, fields: &str, script: &str, way: Way) -> String {
     let input = parse_fields(fields);
-    let (planned, key) = plan(registry, config, &input).unwrap_or_else(|faults| panic!("{config}\n{faults}"));
+    let (planned, key, inputs) = plan(registry, config, &input).unwrap_or_else(|faults| panic!("{config}\n{faults}"));
     let origins = Origins::new(vec!["step".into()]);
     origins.assign("in[0]");
     origins.assign("in[1]");
-    let step = Step { planned, key, input, origins };
+    let step = Step { planned, key, input, inputs, origins };
     let mut workers: Vec<Driver> = (0..way.workers).map(|_| step.fresh()).collect();
     let mut kept = BTreeMap::new();
     let (mut text, mut pending, mut epoch, mut sequence) = (String::new(), Vec::new(), 0, 0);
@@ -158,16 +160,17 @@ type Record = (EventTime, u32, i64, Option<EventTime>, Vec<Value>);
 
 fn deliver(step: &Step, workers: &mut [Driver], records: Vec<Record>, row_by_row: bool) {
     let rows = if row_by_row { 1 } else { records.len().max(1) };
-    for chunk in records.chunks(rows) {
+    let input = |record: &Record| record.1 as usize % step.inputs;
+    for chunk in records.chunks(rows).flat_map(|chunk| chunk.chunk_by(|a, b| input(a) == input(b))) {
         let batch = build(&step.input, chunk);
-        let count = workers.len();
+        let (input, count) = (input(&chunk[0]), workers.len());
         for (worker, driver) in workers.iter_mut().enumerate() {
             let mine: Vec<u32> =
                 (0..batch.len() as u32).filter(|row| step.worker(&batch, *row as usize, count) == worker).collect();
             if !mine.is_empty() {
                 let batch = batch.take(&mine);
                 let keys = step.keys(&batch);
-                driver.accept(0, if step.planned.keyed { batch.with_keys(keys) } else { batch });
+                driver.accept(input, if step.planned.keyed { batch.with_keys(keys) } else { batch });
             }
         }
     }
@@ -208,7 +211,10 @@ fn restart(step: &Step, mut old: Vec<Driver>, kept: &mut Kept, workers: usize) -
     fresh
 }
 
-fn plan(registry: &Registry, config: &str, input: &Schema) -> Result<(Planned, Vec<Expression>), String> {
+/// The step, its key, and how many inputs it has.
+type PlannedCase = (Planned, Vec<Expression>, usize);
+
+fn plan(registry: &Registry, config: &str, input: &Schema) -> Result<PlannedCase, String> {
     let mut table: toml::Table = config.parse().map_err(|e: toml::de::Error| e.to_string())?;
     let kind = table.remove("kind").and_then(|k| k.as_str().map(str::to_owned)).expect("the configuration has a kind");
     let key = match table.remove("key") {
@@ -216,15 +222,17 @@ fn plan(registry: &Registry, config: &str, input: &Schema) -> Result<(Planned, V
         Some(toml::Value::Array(keys)) => keys.iter().map(|k| k.as_str().expect("text").to_owned()).collect(),
         Some(key) => vec![key.as_str().expect("text").to_owned()],
     };
+    let inputs = table.remove("input").and_then(|input| Some(input.as_array()?.len())).unwrap_or(1);
+    let ttl = table.remove("ttl").map(|ttl| Interval::parse(ttl.as_str().expect("text")).expect("an interval"));
     let key: Vec<Expression> = key.iter().map(|k| Expression::plan(k, input, "key").expect("a key")).collect();
     let fields: Vec<Field> = key.iter().map(|k| Field::new(k.to_string(), k.kind())).collect();
     let part = registry.operators().iter().find(|part| part.name == kind).expect("a kind that is registered");
     let operator = (part.parse)(toml::Value::Table(table)).map_err(|fault| fault.to_string())?;
-    let inputs = [input.clone()];
-    let mut planning = Planning::new("step", &inputs, &fields, None);
+    let schemas = vec![input.clone(); inputs];
+    let mut planning = Planning::new("step", &schemas, &fields, None).forgetting_after(ttl);
     let planned = operator.plan(&mut planning);
     let faults: Vec<String> = planning.into_faults().iter().map(ToString::to_string).collect();
-    planned.filter(|_| faults.is_empty()).map(|planned| (planned, key)).ok_or_else(|| faults.join("\n"))
+    planned.filter(|_| faults.is_empty()).map(|planned| (planned, key, inputs)).ok_or_else(|| faults.join("\n"))
 }
 
 fn parse_fields(text: &str) -> Schema {

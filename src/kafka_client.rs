@@ -10,6 +10,7 @@
 //! failures, because waiting does not help.
 
 mod orphan;
+pub mod publisher;
 mod watch;
 
 pub use orphan::{add_brokers, readmit};
@@ -376,6 +377,14 @@ pub fn config(
     });
     Ok(config)
 }
+
+/// How every producer cuts its batches, and spreads keys over the partitions: as Java's clients do it.
+pub const PRODUCING: [(&str, &str); 4] = [
+    ("partitioner", "murmur2_random"),
+    ("batch.size", "1000000"),
+    ("batch.num.messages", "50000"),
+    ("message.max.bytes", "100000000"),
+];
 
 /// What went wrong when a client was made; never says a setting's value, which may be a secret.
 pub fn not_made(error: KafkaError) -> Failure {

@@ -22,11 +22,12 @@ use crate::expression::Expression;
 use crate::fault::{Failure, Fault, list};
 use crate::key::KeyGroup;
 use crate::schema::{Field, Kind, Schema};
-use crate::time::EventTime;
+use crate::time::{EventTime, Interval};
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
+use std::cmp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -44,6 +45,9 @@ pub trait Operator: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Whether its inputs may have different fields. Where not, the job's plan sees to it that all have the same.
     const MIXED_INPUTS: bool = false;
 
+    /// Whether a step of it can have a `ttl`: what it remembers is the engine's to forget, key by key.
+    const FORGETS: bool = false;
+
     /// Checks the configuration against the inputs. Every fault is reported to `planning`; `None` only when there was
     /// one. Called twice: the second time with inputs that have only the fields somebody uses.
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned>;
@@ -55,13 +59,24 @@ pub struct Planning<'a> {
     inputs: &'a [Schema],
     key: &'a [Field],
     wanted: Option<&'a BTreeSet<String>>,
+    ttl: Option<Interval>,
     faults: Vec<Fault>,
 }
 
 impl<'a> Planning<'a> {
     /// Planning for a step of that name. `wanted` are the output fields that somebody takes; `None` means all.
     pub fn new(step: &'a str, inputs: &'a [Schema], key: &'a [Field], wanted: Option<&'a BTreeSet<String>>) -> Self {
-        Planning { step, inputs, key, wanted, faults: Vec::new() }
+        Planning { step, inputs, key, wanted, ttl: None, faults: Vec::new() }
+    }
+
+    /// The same for a step that forgets a key which was not touched for so long.
+    pub fn forgetting_after(self, ttl: Option<Interval>) -> Self {
+        Planning { ttl, ..self }
+    }
+
+    /// After how long a key that was not touched is to be forgotten.
+    pub fn ttl(&self) -> Option<Interval> {
+        self.ttl
     }
 
     /// The step's name.
@@ -248,6 +263,32 @@ pub trait Instance {
         Ok(())
     }
 
+    /// The version of the format that it saves in. A format that changes gets the next number.
+    fn state_version(&self) -> u32 {
+        1
+    }
+
+    /// Takes a key group over that was saved under a former version.
+    fn restore_former(&mut self, version: u32, _group: KeyGroup, _bytes: &[u8]) -> Result<(), Failure> {
+        Err(no_longer_read(version))
+    }
+
+    /// Takes a key group over as it was saved under any version.
+    ///
+    /// # Errors
+    ///
+    /// A version that is not known (any more), and bytes that cannot be read.
+    fn restore_from(&mut self, version: u32, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
+        let own = self.state_version();
+        match version.cmp(&own) {
+            cmp::Ordering::Less => self.restore_former(version, group, bytes),
+            cmp::Ordering::Equal => self.restore(group, bytes),
+            cmp::Ordering::Greater => Err(Failure::new(format!(
+                "its format has version {version}, and this program knows {own}: a later Eagre wrote it"
+            ))),
+        }
+    }
+
     /// How many keys it has state for.
     fn keys(&self) -> usize {
         0
@@ -261,6 +302,11 @@ pub trait Instance {
     fn remembers(&self) -> Vec<Field> {
         Vec::new()
     }
+}
+
+fn no_longer_read(version: u32) -> Failure {
+    Failure::new(format!("its format has version {version}, which is not read any more"))
+        .help("--reset STEP lets the step begin with nothing")
 }
 
 /// Why a record was not taken.

@@ -116,6 +116,8 @@ impl<S: Source> AnySource for S {
 pub trait AnyOperator: Send + Sync {
     /// See [`Operator::MIXED_INPUTS`].
     fn mixed_inputs(&self) -> bool;
+    /// See [`Operator::FORGETS`].
+    fn forgets(&self) -> bool;
     /// See [`Operator::plan`].
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned>;
 }
@@ -123,6 +125,10 @@ pub trait AnyOperator: Send + Sync {
 impl<O: Operator> AnyOperator for O {
     fn mixed_inputs(&self) -> bool {
         O::MIXED_INPUTS
+    }
+
+    fn forgets(&self) -> bool {
+        O::FORGETS
     }
 
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned> {

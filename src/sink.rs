@@ -100,6 +100,11 @@ pub enum Shards {
 pub struct Size(u64);
 
 impl Size {
+    /// Reads `"500KB"`, `"1.5 MiB"`; the error says what would be right.
+    pub fn parse(text: &str) -> Result<Size, String> {
+        Size::try_from(text.to_owned())
+    }
+
     /// The number.
     pub fn bytes(self) -> u64 {
         self.0

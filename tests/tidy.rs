@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mathematics", &["stats", "topology", "learning"]),
     ("seam", &["formats"]),
     ("contracts", &["expression", "source", "operator", "sink", "model", "registry", "kafka_client"]),
-    ("keeping", &["log", "checkpoint", "models", "privacy"]),
+    ("keeping", &["disk", "log", "checkpoint", "spool", "models", "privacy"]),
     ("parts", PARTS),
     ("job", &["job"]),
     ("engine", &["engine"]),

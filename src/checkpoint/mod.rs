@@ -11,7 +11,8 @@
 //! | [`store`] | writing, listing, verifying and clearing away checkpoints |
 //! | [`storage`] | where files are put: whole and durable, or not at all |
 //! | [`objects`] | the same in an object store |
-//! | [`disk`] | the calls of a file system that this rests on |
+//!
+//! They rest on [`crate::disk`].
 //!
 //! Three rules, each with its test against a simulated disk that tears writes, loses what was not synced and fails:
 //!
@@ -21,15 +22,11 @@
 //!    dropped the data and the next `fsync` says that all is well.
 //! 3. Nothing that a kept checkpoint names is ever removed, and nothing is removed before a newer one is durable.
 
-pub mod disk;
 pub mod manifest;
 pub mod objects;
 pub mod part;
 pub mod storage;
 pub mod store;
-
-#[cfg(test)]
-mod simulated;
 
 pub use manifest::{FileRef, Manifest};
 pub use storage::{Local, Storage};

@@ -21,16 +21,24 @@ pub struct Group {
     pub group: KeyGroup,
     /// The sequence of the next row that the step derives for it.
     pub next_sequence: i64,
+    /// The version of the format of its state.
+    pub version: u32,
     /// Its state; empty where there is none any more.
     pub state: Vec<u8>,
 }
 
+/// Under which the version of the format of the state stands in the metadata.
+const VERSION: &str = "eagre.state_version";
+
 /// The columns of such a file.
 pub const COLUMNS: [&str; 3] = ["key_group", "next_sequence", "state"];
 
-/// These groups as a file.
-pub fn encode(step: &str, state_version: u32, groups: &[Group]) -> Vec<u8> {
-    let metadata = [("eagre.step", step.to_owned()), ("eagre.state_version", state_version.to_string())];
+/// These groups as a file. Those that have a state have it in one version.
+pub fn encode(step: &str, groups: &[Group]) -> Vec<u8> {
+    let mut versions = groups.iter().filter(|group| !group.state.is_empty()).map(|group| group.version);
+    let version = versions.next().unwrap_or(1);
+    assert!(versions.all(|other| other == version), "a step saves all its groups in one version");
+    let metadata = [("eagre.step", step.to_owned()), (VERSION, version.to_string())];
     let fields = vec![
         Field::new(COLUMNS[0], DataType::UInt16, false),
         Field::new(COLUMNS[1], DataType::Int64, false),
@@ -77,7 +85,10 @@ pub fn decode_rows(bytes: &[u8]) -> Result<Vec<RecordBatch>, Failure> {
 
 /// Reads a file of groups into what earlier files said: the later word counts.
 pub fn decode(bytes: &[u8], groups: &mut BTreeMap<KeyGroup, Group>) -> Result<(), Failure> {
-    for records in FileReader::try_new(Cursor::new(bytes), None)? {
+    let file = FileReader::try_new(Cursor::new(bytes), None)?;
+    let version = file.schema().metadata().get(VERSION).and_then(|version| version.parse().ok());
+    let version = version.ok_or_else(|| Failure::new(format!("its metadata have no `{VERSION}`")))?;
+    for records in file {
         let records = records?;
         let [group, next, state] = records.columns() else {
             return Err(Failure::new(format!("it has {} columns and should have 3", records.num_columns())));
@@ -91,7 +102,7 @@ pub fn decode(bytes: &[u8], groups: &mut BTreeMap<KeyGroup, Group>) -> Result<()
         };
         for row in 0..records.num_rows() {
             let group = group.value(row);
-            let said = Group { group, next_sequence: next.value(row), state: state.value(row).to_vec() };
+            let said = Group { group, next_sequence: next.value(row), version, state: state.value(row).to_vec() };
             groups.insert(group, said);
         }
     }
@@ -103,21 +114,22 @@ mod tests {
     use super::*;
 
     fn group(group: KeyGroup, next_sequence: i64, state: &str) -> Group {
-        Group { group, next_sequence, state: state.into() }
+        Group { group, next_sequence, version: 1, state: state.into() }
     }
 
     #[test]
     fn the_later_word_on_a_group_counts() {
         let mut groups = BTreeMap::new();
-        decode(&encode("w", 1, &[group(7, 3, "old"), group(9, 1, "kept")]), &mut groups).expect("read");
-        decode(&encode("w", 1, &[group(7, 5, "new"), group(4_095, 0, "")]), &mut groups).expect("read");
-        let expected = [group(7, 5, "new"), group(9, 1, "kept"), group(4_095, 0, "")];
+        let newer = |group: Group| Group { version: 2, ..group };
+        decode(&encode("w", &[group(7, 3, "old"), group(9, 1, "kept")]), &mut groups).expect("read");
+        decode(&encode("w", &[newer(group(7, 5, "new")), newer(group(4_095, 0, ""))]), &mut groups).expect("read");
+        let expected = [newer(group(7, 5, "new")), group(9, 1, "kept"), newer(group(4_095, 0, ""))];
         assert_eq!(groups.into_values().collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn what_is_no_such_file_is_said() {
         assert!(decode(b"ARROW1", &mut BTreeMap::new()).is_err());
-        assert!(decode(&encode("w", 1, &[])[..40], &mut BTreeMap::new()).is_err());
+        assert!(decode(&encode("w", &[])[..40], &mut BTreeMap::new()).is_err());
     }
 }

@@ -4,8 +4,8 @@
 //! after [`Storage::put`] returned it is there for good. A folder keeps it by writing aside, syncing, renaming and
 //! syncing the folder.
 
-use super::disk::{Disk, RealDisk};
 use super::objects::{self, Objects};
+use crate::disk::{Disk, RealDisk};
 use crate::fault::Failure;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ impl Storage for Local {
             .disk
             .write(&aside, bytes)
             .and_then(|()| self.disk.sync(&aside))
-            .and_then(|()| self.disk.rename(&aside, &file))
+            .and_then(|()| self.disk.rename_new(&aside, &file))
             .and_then(|()| self.disk.sync_folder(&self.folder));
         written.map_err(|error| {
             // What is left is of no use to anybody; where it cannot be removed now, it is cleared away later.
@@ -131,6 +131,7 @@ fn failure(what: &str, path: &Path, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::StorageFull => failure.help("the disk is full: make room, or keep fewer checkpoints"),
         io::ErrorKind::PermissionDenied => failure.help("the user that runs the job must be allowed to write there"),
+        io::ErrorKind::AlreadyExists => failure.help("another run of the job writes there, and only one may go on"),
         _ => failure,
     }
 }

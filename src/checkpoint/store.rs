@@ -211,8 +211,8 @@ fn escaped(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::checkpoint::manifest::example;
-    use crate::checkpoint::simulated::SimulatedDisk;
     use crate::checkpoint::storage::Local;
+    use crate::disk::simulated::SimulatedDisk;
     use crate::stats::random::Random;
     use std::path::Path;
 

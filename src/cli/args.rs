@@ -1,6 +1,7 @@
 //! What may be typed.
 
 use crate::engine::From;
+use crate::sink::Size;
 use crate::time::Interval;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -53,6 +54,12 @@ pub enum Command {
     },
     /// Look at what the steps of a job remember, as a checkpoint has it.
     State(StateArguments),
+    /// Send lines from standard input to a Kafka topic; what cannot be sent now waits on disk.
+    ///
+    /// Every line is on disk before it is sent, and leaves it when the brokers have it: a broker that is away, a full
+    /// queue, a killed process lose nothing. What is left is sent first by the next `eagre publish` of the topic, or by
+    /// `eagre publish TOPIC --drain`. Lines may arrive twice after a crash; within a run none does.
+    Publish(PublishArguments),
     /// See what it does in ten seconds: sensors with hidden faults, and which of them were found.
     Demo(DemoArguments),
     /// Print the JSON Schema of job files, for editors.
@@ -344,6 +351,43 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+/// What to publish, where, and how to wait.
+#[derive(Args)]
+pub struct PublishArguments {
+    /// The topic, which must be there.
+    pub topic: String,
+    /// Brokers: host:port, one or several with commas (default: those of --cluster, else localhost:9092).
+    #[arg(long, value_name = "HOST:PORT,...", env = "EAGRE_BROKERS")]
+    pub brokers: Option<String>,
+    /// A file (TOML) with `brokers`, `security` and `properties`, as in a job's `kafka` sink.
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Option<PathBuf>,
+    /// The field of a JSON line that is the message's key. A line that has none goes without, and is counted.
+    #[arg(long, value_name = "FIELD")]
+    pub key: Option<String>,
+    /// Where lines wait; each topic has a folder of its own in it.
+    #[arg(long, value_name = "DIR", default_value = "eagre-data/spool")]
+    pub spool: PathBuf,
+    /// How much may wait. When it is full and nothing can be sent, publishing fails and says how much was taken.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = Size::parse)]
+    pub spool_max: Size,
+    /// A longer line is not taken, nor what comes behind it.
+    #[arg(long, value_name = "SIZE", default_value = "1MB", value_parser = Size::parse)]
+    pub line_max: Size,
+    /// How long to wait for brokers that take nothing, when the input has ended and lines are left.
+    #[arg(long, value_name = "INTERVAL", default_value = "1m", value_parser = Interval::parse)]
+    pub wait: Interval,
+    /// Read no input: send what is left.
+    #[arg(long)]
+    pub drain: bool,
+    /// Skip what is damaged in the spool, and count it.
+    #[arg(long)]
+    pub skip_damaged: bool,
+    /// How progress and the summary are shown.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: StatusFormat,
 }
 
 /// How to show off.

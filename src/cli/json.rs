@@ -4,7 +4,7 @@
 //! why the job did not run or failed. Times are RFC 3339, or null where there is none.
 
 use super::doctor;
-use crate::engine::{Spent, Standing, Status, metrics};
+use crate::engine::{Condition, Spent, Standing, Status, metrics};
 use crate::job::Plan;
 use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
 use serde_json::{Value, json};
@@ -15,12 +15,13 @@ pub fn status(kind: &str, plan: &Plan, status: &Status) -> Value {
     let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, total))| {
         json!({ "name": p.name, "records": s.records, "rejected": s.rejected, "late": s.late, "queue": s.queue,
             "queue_most": s.queue_most, "progress": s.progress, "total": total, "busy_ns": s.busy_ns,
-            "trouble": s.trouble })
+            "health": health(&s.condition), "trouble": s.condition.reason })
     });
     let steps = plan.steps.iter().zip(&status.steps).map(|(p, s)| step(&p.name, p.kind, s));
     let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| {
         json!({ "name": p.name, "kind": p.kind, "dead_letters": p.implicit, "records": s.records, "queue": s.queue,
-            "queue_most": s.queue_most, "busy_ns": s.busy_ns, "trouble": s.trouble })
+            "queue_most": s.queue_most, "busy_ns": s.busy_ns, "health": health(&s.condition),
+            "trouble": s.condition.reason })
     });
     let partitions = status.partitions.iter().map(|(origin, s)| {
         json!({ "origin": origin, "name": s.name, "watermark": time_or_null(s.watermark), "offset": s.sequence,
@@ -42,10 +43,15 @@ pub fn error(message: &str, help: Option<&str>) -> Value {
     json!({ "kind": "error", "error": message, "help": help })
 }
 
+/// How a source or sink is, and since when; `trouble` beside it says why.
+fn health(condition: &Condition) -> Value {
+    json!({ "state": condition.health.to_string(), "since": condition.since.map(time::format) })
+}
+
 fn step(name: &str, kind: &str, counts: &metrics::StepCounts) -> Value {
     let open = counts.epoch != u64::MAX;
     json!({ "name": name, "kind": kind, "records": counts.records, "batches": counts.batches, "out": counts.out,
-        "rejected": counts.rejected, "late": counts.late, "waiting": counts.waiting, "keys": counts.keys,
+        "rejected": counts.rejected, "late": counts.late, "waiting": counts.waiting, "keys": counts.keys, "grows": counts.grows,
         "busy_ns": counts.busy_ns, "watermark": time_or_null(counts.watermark),
         "ended": counts.watermark == AFTER_ALL, "epoch": open.then_some(counts.epoch) })
 }

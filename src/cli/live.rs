@@ -102,7 +102,7 @@ fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
             queue: counts.queue.max(0) as u64 + behind(status, i),
             late: counts.late,
             rejected: counts.rejected,
-            trouble: counts.trouble.clone(),
+            trouble: show::unwell(&counts.condition),
         });
     }
     for (i, (step, counts)) in plan.steps.iter().zip(&status.steps).enumerate() {
@@ -117,7 +117,7 @@ fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
             queue: counts.waiting,
             late: counts.late,
             rejected: counts.rejected,
-            trouble: None,
+            trouble: show::growing(step, counts),
         });
     }
     for (i, (sink, counts)) in plan.sinks.iter().zip(&status.sinks).enumerate().filter(|(_, (sink, _))| !sink.implicit)
@@ -132,7 +132,7 @@ fn lines(plan: &Plan, status: &Status, before: Option<&Status>) -> Vec<Part> {
             queue: counts.queue.max(0) as u64,
             late: 0,
             rejected: 0,
-            trouble: counts.trouble.clone(),
+            trouble: show::unwell(&counts.condition),
         });
     }
     parts
@@ -220,8 +220,9 @@ fn cells(part: &Part, newest: Option<EventTime>) -> [Span<'static>; COLUMNS] {
         Some((at, last)) if at + last.len_utf8() < part.name.len() => format!("{}…", &part.name[..at]),
         _ => part.name.clone(),
     };
+    let name = Span::raw(name).bold();
     [
-        Span::raw(name).bold(),
+        if part.trouble.is_some() { name.fg(Color::Yellow) } else { name },
         Span::raw(part.kind.clone()).dim(),
         number(part.rates[0]),
         number(part.rates[1]),

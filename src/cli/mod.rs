@@ -18,8 +18,10 @@ mod cluster;
 mod demo;
 mod doctor;
 mod json;
+mod lines;
 mod live;
 mod mesh;
+mod publish;
 mod run;
 mod show;
 mod state;
@@ -48,6 +50,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Graph { job, format, fields } => graph(&job, format, fields, &registry),
         Command::Checkpoint { what } => checkpoint::checkpoint(&what, &registry),
         Command::State(state) => state::state(&state, &registry),
+        Command::Publish(publish) => publish::publish(&publish),
         Command::Demo(demo) => demo::demo(&demo, registry),
         Command::Schema => print(&format!("{:#}\n", job::json_schema(&registry))),
         Command::Manual { file, check } => manual(file.as_deref(), check, &registry),

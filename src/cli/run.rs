@@ -3,7 +3,7 @@
 use super::args::{RunArguments, StatusFormat, When};
 use super::live::Live;
 use super::{FAILED, WRONG, doctor, json, mesh, plan, show, wrong};
-use crate::engine::{self, Job, Made, MeshSettings, Resumption, Spent, Standing, Status, wall};
+use crate::engine::{self, Condition, Job, Made, MeshSettings, Resumption, Spent, Standing, Status, wall};
 use crate::fault::Failure;
 use crate::job::{Plan, SinkPlan};
 use crate::registry::Registry;
@@ -57,7 +57,7 @@ pub fn run(arguments: &RunArguments, registry: &Registry) -> ExitCode {
         Ok(status) => {
             match arguments.format {
                 StatusFormat::Json => say!("{}", json::status("summary", job.plan(), &status)),
-                StatusFormat::Text => summary(job.plan(), &status, workers, mesh.as_ref()),
+                StatusFormat::Text => summary(job.plan(), &status, workers, mesh.as_ref(), job.resumed().is_some()),
             }
             ExitCode::SUCCESS
         }
@@ -145,14 +145,16 @@ struct Troubles(BTreeMap<String, String>);
 impl Troubles {
     /// Says on standard error what is wrong, once, and when it is well again.
     fn tell(&mut self, plan: &Plan, status: &Status) {
-        let sources = plan.sources.iter().zip(&status.sources).map(|(p, (s, _))| ("source", &p.name, &s.trouble));
-        let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| ("sink", &p.name, &s.trouble));
-        for (part, name, trouble) in sources.chain(sinks) {
+        let sources = plan.sources.iter().zip(&status.sources);
+        let sources = sources.map(|(p, (s, _))| ("source", &p.name, show::unwell(&s.condition)));
+        let sinks = plan.sinks.iter().zip(&status.sinks).map(|(p, s)| ("sink", &p.name, show::unwell(&s.condition)));
+        let steps = plan.steps.iter().zip(&status.steps).map(|(p, s)| ("step", &p.name, show::growing(p, s)));
+        for (part, name, trouble) in sources.chain(steps).chain(sinks) {
             let who = format!("{part} `{name}`");
             match trouble {
-                Some(trouble) if self.0.get(&who) != Some(trouble) => {
+                Some(trouble) if self.0.get(&who) != Some(&trouble) => {
                     say!("{who}: {trouble}");
-                    self.0.insert(who, trouble.clone());
+                    self.0.insert(who, trouble);
                 }
                 None if self.0.remove(&who).is_some() => say!("{who}: well again"),
                 _ => {}
@@ -162,7 +164,7 @@ impl Troubles {
 }
 
 /// What the job did, when it is over; of several processes, what this one did.
-fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSettings>) {
+fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSettings>, resumed: bool) {
     let of = mesh.map(|mesh| format!(" of process {}, one of {}", mesh.process, mesh.hosts.len())).unwrap_or_default();
     let writes = |sink: &SinkPlan| mesh.is_none_or(|mesh| mesh.process == 0) || sink.sink.shards() == Shards::PerWorker;
     let read: u64 = status.sources.iter().map(|(s, _)| s.records).sum();
@@ -178,16 +180,19 @@ fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSetti
         let read = counts.records + counts.rejected;
         line(&source.name, "read", read, &[("behind the watermark", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
+        unwell(&counts.condition);
     }
     for (step, counts) in plan.steps.iter().zip(&status.steps) {
         let did = format!("in, {} out, {}", show::grouped(counts.out), busy(&counts.busy_ns));
         line(&step.name, &did, counts.records, &[("late", counts.late), ("rejected", counts.rejected)]);
         why(&counts.why);
+        show::growing(step, counts).iter().for_each(|advice| say!("  {:<18} {advice}", ""));
     }
     for (sink, counts) in plan.sinks.iter().zip(&status.sinks) {
         let from: Vec<String> = sink.inputs.iter().map(|port| show::port(plan.giver(*port), port.output)).collect();
         if !sink.implicit && writes(sink) {
             line(&sink.name, "written", counts.records, &[]);
+            unwell(&counts.condition);
         } else if counts.records > 0 {
             let kept = show::count(counts.records as usize, "record");
             say!("  {:<18} {kept} that no sink takes, kept under {}", from.join(", "), show::dead_letters(plan));
@@ -196,7 +201,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSetti
     checkpoints(&status.checkpoints);
     shares(&status.spent);
     queues(plan, status);
-    advice(plan, status);
+    advice(plan, status, resumed);
 }
 
 /// What checkpoints were made.
@@ -255,12 +260,25 @@ fn why(why: &Option<String>) {
     }
 }
 
+/// What is still wrong at the end.
+fn unwell(condition: &Condition) {
+    show::unwell(condition).iter().for_each(|trouble| say!("  {:<18} {trouble}", ""));
+}
+
 /// What a person may not have meant, or not expect.
-fn advice(plan: &Plan, status: &Status) {
+fn advice(plan: &Plan, status: &Status, resumed: bool) {
     let open = status.steps.iter().any(|step| step.watermark != AFTER_ALL);
     if status.stopped {
-        let windows = if open { ": windows that were still open are not told" } else { "" };
+        let windows = match &status.checkpoints.1 {
+            Some(Made { id, .. }) => format!(": the next run goes on from checkpoint {id}"),
+            None if open => ": windows that were still open are not told".into(),
+            None => String::new(),
+        };
         say!("  stopped before the end of the input{windows}");
+    }
+    let was_over = resumed && !status.partitions.is_empty() && status.partitions.iter().all(|(_, s)| s.ended);
+    if was_over && status.sources.iter().all(|(counts, _)| counts.records == 0) {
+        say!("  the input had been read to its end before: --from none begins again");
     }
     for (source, (counts, _)) in plan.sources.iter().zip(&status.sources) {
         if counts.records == 0 && counts.rejected > 0 {

@@ -1,7 +1,9 @@
 //! Numbers, times and plans as people read them.
 
-use crate::job::Plan;
+use crate::engine::metrics::StepCounts;
+use crate::engine::{Condition, Health};
 use crate::job::plan::Output;
+use crate::job::{Plan, StepPlan};
 use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
 use std::time::Duration;
 
@@ -116,6 +118,23 @@ pub fn port(node: &str, output: Output) -> String {
 /// Where a job keeps what no sink takes.
 pub fn dead_letters(plan: &Plan) -> String {
     plan.data_dir.join(&plan.name).join("dead-letters").display().to_string()
+}
+
+/// What is wrong with a source or sink, if something is: `open since 12:00:13 UTC: broker 10.0.0.1:9092 is away ...`.
+pub fn unwell(condition: &Condition) -> Option<String> {
+    let Condition { health, since, reason } = condition;
+    let since = since
+        .map(|since| format!(" since {} UTC", time::format(since).get(11..19).unwrap_or_default()))
+        .unwrap_or_default();
+    let reason = reason.as_deref().unwrap_or_default();
+    (*health != Health::Healthy).then(|| format!("{health}{since}: {reason}"))
+}
+
+/// What is to be done about a step whose keys grow without end, if they do.
+pub fn growing(step: &StepPlan, counts: &StepCounts) -> Option<String> {
+    let ttl = if step.forgets { "a ttl (ttl = \"1h\") or " } else { "" };
+    let advice = format!("it remembers ever more keys, more than 100,000 now; give it {ttl}a key with fewer values");
+    counts.grows.then_some(advice)
 }
 
 #[cfg(test)]

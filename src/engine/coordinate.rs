@@ -10,6 +10,7 @@ use super::keeper::{Keeper, Letterbox};
 use super::ledger::{Ack, Interval, Ledger, interval_of};
 use super::metrics::Made;
 use super::mount::{Acks, Mounting};
+use super::save::AcksOut;
 use super::shared::Shared;
 use super::wall;
 use crate::checkpoint::{FileRef, Store, part};
@@ -83,6 +84,31 @@ pub fn coordinate<'s>(
     hear(mounting, stream.broadcast());
 }
 
+/// Passes on what the parts of a worker say. Of a process that has failed nothing more is said, and the right to speak
+/// is kept: that its parts have let go of theirs must not be taken by the leader, who may not have heard of the failure
+/// yet, for all having been said.
+pub fn vouch<'s>(mounting: &Mounting<'s>, acks: Acks<'s>) -> Acks<'s> {
+    let mut builder = OperatorBuilder::new("vouch".to_owned(), mounting.scope);
+    let mut input = builder.new_input(acks, Pipeline);
+    let (output, stream) = builder.new_output();
+    let mut output = AcksOut::from(output);
+    let shared = mounting.shared.clone();
+    builder.build(move |caps| {
+        let mut standing = caps.into_iter().next();
+        move |frontiers| {
+            input.for_each(|cap, said| output.activate().session(&cap.retain(0)).give_iterator(said.drain(..)));
+            if shared.fallen() {
+                return;
+            }
+            match frontiers[0].frontier().first() {
+                Some(epoch) => standing.iter_mut().for_each(|cap| cap.downgrade(epoch)),
+                None => standing = None,
+            }
+        }
+    });
+    stream
+}
+
 fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Epoch, Decree>) {
     let mut builder = OperatorBuilder::new("decrees".to_owned(), mounting.scope);
     let mut input = builder.new_input(decrees, Pipeline);
@@ -102,7 +128,7 @@ fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Ep
 /// What was done on the threads that keep.
 enum Kept {
     Committed(Made),
-    Gathered { step: usize, files: usize, whole: FileRef },
+    Gathered { id: Interval, step: usize, files: usize, whole: FileRef },
 }
 
 struct Coordinator {
@@ -121,6 +147,8 @@ struct Coordinator {
     since: Instant,
     /// The interval that was ended and has no checkpoint yet, and when it was ended.
     ended: Option<(Interval, EventTime)>,
+    /// The newest checkpoint that this run has made.
+    newest: Interval,
     /// The checkpoint that is being written.
     committing: Option<Interval>,
     /// The steps whose files are being made one.
@@ -147,6 +175,7 @@ impl Coordinator {
             sources,
             since: wall::now(),
             ended: None,
+            newest: 0,
             committing: None,
             gathering: BTreeSet::new(),
         }
@@ -160,14 +189,18 @@ impl Coordinator {
             match kept {
                 Kept::Committed(made) => {
                     let interval = made.id;
+                    self.newest = interval;
                     self.shared.metrics.checkpoints.note(made);
                     (self.committing, self.ended) = (None, self.ended.filter(|(ended, _)| *ended > interval));
                     decrees.push(Decree::Committed(interval));
                     self.clear_up(interval);
                 }
-                Kept::Gathered { step, files, whole } => {
+                Kept::Gathered { id, step, files, whole } => {
                     self.gathering.remove(&step);
-                    self.ledger.gathered(step, files, whole);
+                    // One that came too late may have been cleared away: it is made again.
+                    if self.committing.unwrap_or(self.newest) < id {
+                        self.ledger.gathered(step, files, whole);
+                    }
                 }
             }
         }
@@ -211,8 +244,9 @@ impl Coordinator {
         self.keeper.clear_up(move |store| store.collect(keep).map(drop));
         for (step, files) in self.ledger.scattered() {
             if self.gathering.insert(step) {
-                // Under the number of the checkpoint that will name it first.
-                let gather = move |store: &Store| gather(store, interval + 1, step, &files);
+                // What is not newer than the newest checkpoint, and not named, is cleared away: it must have been
+                // named.
+                let gather = move |store: &Store| gather(store, interval + GATHER_WITHIN, step, &files);
                 self.keeper.keep(&self.letterbox, gather);
             }
         }
@@ -230,7 +264,10 @@ fn gather(store: &Store, id: Interval, step: usize, files: &[FileRef]) -> Result
         part::decode(&store.read(file)?, &mut groups)?;
     }
     let groups: Vec<part::Group> = groups.into_values().collect();
-    let bytes = part::encode("", super::save::STATE_VERSION, &groups);
+    let bytes = part::encode("", &groups);
     let whole = store.put(id, &format!("step-{step}.whole"), 0, &bytes)?;
-    Ok(Kept::Gathered { step, files: files.len(), whole })
+    Ok(Kept::Gathered { id, step, files: files.len(), whole })
 }
+
+/// So many intervals there are to make the files of a step one.
+const GATHER_WITHIN: Interval = 100;

@@ -77,7 +77,8 @@ pub fn drain<'s>(mounting: &Mounting<'s>, stream: Stream<'s>, drain: Drain<'_>) 
         let standing = caps.pop().expect("the last of two outputs");
         shared.add_sink(activator.clone());
         if let Some(keeper) = keeper {
-            draining.sealing = Some(Sealing::new(keeper, AcksOut::from(acks), activator, standing, shared.epoch()));
+            let sealing = Sealing::new(keeper, AcksOut::from(acks), activator, standing, shared.first_epoch());
+            draining.sealing = Some(sealing);
         }
         drop(caps);
         move |frontiers| {
@@ -293,8 +294,8 @@ impl Sealing {
     }
 }
 
-/// What the file of an outbox is called, before the number of the sink.
-const OUTBOX: &str = "outbox-";
+/// What the file of an outbox is called, before the number of the sink; no step has a name with a dot.
+const OUTBOX: &str = "outbox.";
 
 /// Gives every row on to the shard that its origin belongs to.
 pub fn scatter<'s>(mounting: &Mounting<'s>, name: &str, stream: Stream<'s>, shards: usize) -> Stream<'s> {

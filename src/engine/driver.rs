@@ -165,6 +165,7 @@ impl Driver {
         Snapshot {
             groups: self.instance.snapshot(),
             sequences: self.outputs.sequences().to_vec(),
+            version: self.instance.state_version(),
             waiting: self.order.waiting().collect(),
             partitions: self.partitions.clone(),
             watermark: self.watermark,
@@ -174,7 +175,10 @@ impl Driver {
     /// Takes over a key group as it was saved.
     pub fn restore(&mut self, saved: &Group) -> Result<(), Failure> {
         self.outputs.resume(saved.group, saved.next_sequence);
-        if saved.state.is_empty() { Ok(()) } else { self.instance.restore(saved.group, &saved.state) }
+        if saved.state.is_empty() {
+            return Ok(());
+        }
+        self.instance.restore_from(saved.version, saved.group, &saved.state)
     }
 
     /// Goes on where time stood.
@@ -195,6 +199,8 @@ pub struct Snapshot {
     groups: Option<Copied>,
     /// The next sequence of the rows derived for each.
     sequences: Vec<i64>,
+    /// The format of their state.
+    version: u32,
     /// The rows that wait to be put in order, with the input that they came by.
     pub waiting: Vec<(usize, Batch)>,
     /// The watermark of each partition upstream.
@@ -215,7 +221,7 @@ impl Snapshot {
         if let Some(copied) = self.groups.take() {
             copied(&mut |group, state| {
                 let next_sequence = self.sequences.get(group as usize).copied().unwrap_or(0);
-                groups.push(Group { group, next_sequence, state });
+                groups.push(Group { group, next_sequence, version: self.version, state });
             });
         }
         groups

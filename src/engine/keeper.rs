@@ -46,10 +46,16 @@ impl Keeper {
         work: impl FnOnce(&Store) -> Result<T, Failure> + Send + 'static,
     ) {
         let (to, wake) = (letterbox.to.clone(), letterbox.wake.clone());
-        self.task(move |store, shared| match work(store) {
-            // A worker that is gone waits for nothing.
-            Ok(done) => drop(to.send(done).map(|()| wake.activate())),
-            Err(failure) => shared.fail(failure.doing("a checkpoint could not be written")),
+        self.task(move |store, shared| {
+            let done = catch_unwind(AssertUnwindSafe(|| work(store)))
+                .unwrap_or_else(|_| Err(Failure::new("that panicked; its message is above")));
+            match done {
+                // A worker that is gone waits for nothing.
+                Ok(done) => drop(to.send(done)),
+                Err(failure) => shared.fail(failure.doing("a checkpoint could not be written")),
+            }
+            // Also after a failure: at the end of the input nothing else wakes it.
+            let _ = wake.activate();
         });
     }
 

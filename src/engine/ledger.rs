@@ -181,18 +181,19 @@ fn unread() -> Partition {
 }
 
 fn empty(plan: &Plan, shards: &[usize]) -> Manifest {
-    let step = |name: String, kind: &str, fingerprint: u64| Step {
+    let step = |name: String, kind: &str, fingerprint: u64, state_version: u32| Step {
         name,
         kind: kind.to_owned(),
         fingerprint: format!("{fingerprint:016x}"),
-        state_version: 1,
+        state_version,
         watermark: BEFORE_ALL,
         partitions: Vec::new(),
         parts: Vec::new(),
         waiting: Vec::new(),
     };
-    let steps = plan.steps.iter().map(|s| step(s.name.clone(), s.kind, s.fingerprint));
-    let orders = plan.sinks.iter().map(|sink| step(order_name(&sink.name), "order", 0));
+    let steps =
+        plan.steps.iter().map(|s| step(s.name.clone(), s.kind, s.fingerprint, (s.planned.make)().state_version()));
+    let orders = plan.sinks.iter().map(|sink| step(order_name(&sink.name), "order", 0, 1));
     let sinks = plan.sinks.iter().zip(shards).map(|(sink, shards)| Sink {
         name: sink.name.clone(),
         delivery: sink.delivery.name().to_owned(),
@@ -227,7 +228,7 @@ pub fn shards_of(plan: &Plan, before: Option<&Manifest>, workers: usize) -> Vec<
         }
         let before = before.iter().flat_map(|manifest| &manifest.sinks).find(|before| before.name == sink.name);
         match before {
-            Some(before) if sink.delivery == Delivery::ExactlyOnce => before.shards,
+            Some(before) if sink.delivery == Delivery::ExactlyOnce && before.shards > 0 => before.shards,
             _ => workers,
         }
     };

@@ -1,6 +1,8 @@
 //! What every part of a running job counts, always: cheap to count, ready to be shown, summed over workers when asked.
 
+use super::health::{Condition, Monitor, Seen};
 use super::threads::Threads;
+use super::wall;
 use crate::batch::Batch;
 use crate::checkpoint::manifest::{self, Manifest};
 use crate::fault::Failure;
@@ -131,6 +133,7 @@ pub struct Source {
     pub queue: Queue,
     /// What is wrong with the outside world.
     pub trouble: Mutex<Option<String>>,
+    monitor: Mutex<Monitor>,
 }
 
 /// The counts of a step on one worker.
@@ -168,6 +171,11 @@ pub struct Sink {
     pub queue: Queue,
     /// Nanoseconds of writing.
     pub busy: AtomicU64,
+    /// Flushes and publications that are under way.
+    pub under_way: AtomicI64,
+    /// Those that have come to their end.
+    pub flushed: AtomicU64,
+    monitor: Mutex<Monitor>,
     /// What its writers say of the outside world.
     pub troubles: Mutex<Vec<Trouble>>,
 }
@@ -250,8 +258,8 @@ pub struct SourceCounts {
     pub queue: i64,
     /// The most that ever waited.
     pub queue_most: i64,
-    /// See [`Source`].
-    pub trouble: Option<String>,
+    /// How the source is.
+    pub condition: Condition,
 }
 
 /// The counts of a step at one moment, over all workers.
@@ -269,6 +277,8 @@ pub struct StepCounts {
     pub why: Option<String>,
     /// See [`Step`].
     pub late: u64,
+    /// Whether its keys grow without end, as it seems.
+    pub grows: bool,
     /// Nanoseconds at work, for each worker.
     pub busy_ns: Vec<u64>,
     /// See [`Step`].
@@ -292,16 +302,18 @@ pub struct SinkCounts {
     pub queue_most: i64,
     /// See [`Sink`].
     pub busy_ns: u64,
-    /// What is wrong with the outside world.
-    pub trouble: Option<String>,
+    /// How the sink is.
+    pub condition: Condition,
 }
 
 impl Source {
     /// What it counts now.
     pub fn read(&self) -> SourceCounts {
         let (queue, queue_most) = self.queue.read();
+        let records = self.records.load(Relaxed);
+        let seen = Seen { trouble: said(&self.trouble), moved: records + self.rejected.load(Relaxed), waits: false };
         SourceCounts {
-            records: self.records.load(Relaxed),
+            records,
             rejected: self.rejected.load(Relaxed),
             why: self.why.told(),
             late: self.late.load(Relaxed),
@@ -309,7 +321,7 @@ impl Source {
             busy_ns: self.busy.load(Relaxed),
             queue,
             queue_most,
-            trouble: said(&self.trouble),
+            condition: look(&self.monitor, seen),
         }
     }
 }
@@ -319,12 +331,18 @@ impl Sink {
     pub fn read(&self) -> SinkCounts {
         let (queue, queue_most) = self.queue.read();
         let troubles = self.troubles.lock().expect("nobody panics while saying what is wrong");
+        let records = self.records.load(Relaxed);
+        let seen = Seen {
+            trouble: troubles.iter().find_map(|say| say()),
+            moved: records + self.flushed.load(Relaxed),
+            waits: queue > 0 || self.under_way.load(Relaxed) > 0,
+        };
         SinkCounts {
-            records: self.records.load(Relaxed),
+            records,
             queue,
             queue_most,
             busy_ns: self.busy.load(Relaxed),
-            trouble: troubles.iter().find_map(|say| say()),
+            condition: look(&self.monitor, seen),
         }
     }
 }
@@ -339,12 +357,17 @@ pub fn read_step(workers: &[Step]) -> StepCounts {
         rejected: sum(|w| &w.rejected),
         why: workers.iter().find_map(|w| w.why.told()),
         late: sum(|w| &w.late),
+        grows: false,
         busy_ns: workers.iter().map(|w| w.busy.load(Relaxed)).collect(),
         waiting: sum(|w| &w.waiting),
         keys: sum(|w| &w.keys),
         watermark: workers.iter().map(|w| w.watermark.load(Relaxed)).min().unwrap_or(BEFORE_ALL),
         epoch: workers.iter().map(|w| w.epoch.load(Relaxed)).min().unwrap_or(0),
     }
+}
+
+fn look(monitor: &Mutex<Monitor>, seen: Seen) -> Condition {
+    monitor.lock().expect("nobody panics while looking").look(wall::time_of_day(), seen)
 }
 
 fn said(trouble: &Mutex<Option<String>>) -> Option<String> {

@@ -12,6 +12,7 @@ mod coordinate;
 mod decode;
 mod drain;
 pub mod driver;
+mod health;
 mod intake;
 mod keeper;
 mod ledger;
@@ -34,6 +35,7 @@ mod tests;
 mod threads;
 pub mod wall;
 
+pub use health::{Condition, Health};
 pub use mesh::{MeshSettings, Place};
 pub use metrics::Made;
 pub use mount::is_guarded;

@@ -108,7 +108,7 @@ pub fn source<'s>(
     let mut tells = Tells { source: name.to_owned(), marks: MarksOut::from(marks), acks: AcksOut::from(acks) };
     let (shared, probe, settings) = (mounting.shared.clone(), mounting.probe.clone(), mounting.settings.clone());
     builder.build(move |caps| {
-        let mut epoch = OpenEpoch::new(caps, number, shared.epoch());
+        let mut epoch = OpenEpoch::new(caps, number, shared.first_epoch());
         move |_| {
             while epoch.is_open() {
                 if shared.failed() {
@@ -384,8 +384,8 @@ pub fn step<'s>(
     let keeper = mounting.keeper.clone();
     builder.build(move |mut caps| {
         let standing = caps.pop().expect("the last of four outputs");
-        running.saving =
-            keeper.map(|keeper| Saving::new(keeper, AcksOut::from(acks), wake, standing, running.shared.epoch()));
+        let first = running.shared.first_epoch();
+        running.saving = keeper.map(|keeper| Saving::new(keeper, AcksOut::from(acks), wake, standing, first));
         let mut held = Some(caps);
         move |frontiers| {
             for (i, input) in exchanged.iter_mut().enumerate() {

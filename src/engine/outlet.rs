@@ -1,6 +1,7 @@
 //! Writes to a sink on a thread of its own, so that no worker ever waits for a disk or a broker.
 
 use super::ledger::Interval;
+use super::metrics;
 use super::shared::Shared;
 use super::threads::Role;
 use super::wall;
@@ -167,6 +168,17 @@ impl Working<'_> {
         self.call(|writer| writer.flush());
         self.owes_flush = false;
         self.flushes.push_back(std::mem::take(&mut self.carried));
+        self.sink().under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn sink(&self) -> &metrics::Sink {
+        &self.post.shared.metrics.sinks[self.post.sink]
+    }
+
+    /// Counts flushes and publications that have come to their end.
+    fn flushed(&self, flushes: usize) {
+        self.sink().under_way.fetch_sub(flushes as i64, Ordering::Relaxed);
+        self.sink().flushed.fetch_add(flushes as u64, Ordering::Relaxed);
     }
 
     fn seal(&mut self, id: Interval, seals: &Sender<(Interval, Vec<u8>)>) {
@@ -182,7 +194,9 @@ impl Working<'_> {
     }
 
     fn publish(&mut self, id: Interval) {
+        self.sink().under_way.fetch_add(1, Ordering::Relaxed);
         self.call(|writer| writer.publish(id));
+        self.flushed(1);
         self.carried += 1;
         self.count();
     }
@@ -199,6 +213,7 @@ impl Working<'_> {
         if left >= self.flushes.len() {
             return;
         }
+        self.flushed(self.flushes.len() - left);
         let ended = self.flushes.drain(..self.flushes.len() - left).sum();
         self.done.fetch_add(ended, Ordering::Release);
         self.count();
@@ -214,6 +229,7 @@ impl Working<'_> {
 
     fn finish(mut self) {
         self.call(|writer| writer.finish());
+        self.flushed(self.flushes.len());
         self.done.fetch_add(self.flushes.drain(..).sum::<u64>() + self.carried + 1, Ordering::Release);
         self.wake();
     }

@@ -1,6 +1,6 @@
 //! Builds the graph of a plan on one worker. Every worker builds the same graph, in the order of the plan.
 
-use super::coordinate::coordinate;
+use super::coordinate::{coordinate, vouch};
 use super::drain::{self, Drain, DrainStreams, Route};
 use super::driver::{Driver, Epoch, Ordering};
 use super::intake::{Lane, Polled};
@@ -60,6 +60,10 @@ pub fn render(start: &Start, mounting: Mounting<'_>, writers: Writers) -> Render
     mount::concatenate(&rendering.mounting, ends).probe_with(&probe);
     if let (Some(settings), Some(keeping)) = (&plan.checkpoint, &start.keeping) {
         let acks = mount::concatenate(&rendering.mounting, rendering.acks);
+        let acks = match rendering.mounting.shared.peers.exist() {
+            true => vouch(&rendering.mounting, acks),
+            false => acks,
+        };
         let sources = plan.sources.iter().map(|source| source.name.clone()).collect();
         coordinate(&rendering.mounting, acks, keeping.ledger(plan), settings, sources);
     }

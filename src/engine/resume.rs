@@ -9,15 +9,15 @@ use crate::checkpoint::manifest::{Manifest, Partition, Step};
 use crate::checkpoint::part::{self, Group};
 use crate::checkpoint::{Found, Store};
 use crate::fault::{Failure, nearest};
-use crate::job::plan::Plan;
+use crate::job::plan::{Plan, StepPlan};
 use crate::key::{KEY_GROUPS, KeyGroup};
 use crate::origin::{derived, step_of};
 use crate::sink::Delivery;
 use crate::time::BEFORE_ALL;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::UInt32Type;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
 
 /// Which checkpoint a job goes on from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,14 +46,21 @@ pub struct Resumption {
 pub struct Resumed {
     /// The checkpoint, with the steps and sinks of the plan, in its order.
     pub manifest: Manifest,
+    /// What was remembered; let go of when all workers have taken theirs.
+    pub state: RwLock<State>,
+    /// What a person should know.
+    pub notices: Vec<String>,
+}
+
+/// What the parts of a job remembered.
+#[derive(Default)]
+pub struct State {
     /// For each step, and behind them for what puts rows in order for each sink: its key groups.
     pub groups: Vec<BTreeMap<KeyGroup, Group>>,
     /// For each of these: the rows that waited, with the input that they came by.
     pub waiting: Vec<Vec<(usize, Batch)>>,
     /// For each sink and shard: under which number it was sealed, and what was kept back.
     pub outboxes: Vec<Vec<(Interval, Vec<u8>)>>,
-    /// What a person should know.
-    pub notices: Vec<String>,
 }
 
 /// Finds and reads what the job goes on with; nothing when it begins at the beginning.
@@ -62,23 +69,23 @@ pub fn resume(store: &Store, plan: &Plan, resumption: &Resumption) -> Result<Opt
     let Some(manifest) = find(store, plan, resumption.from, &mut notices)? else { return Ok(None) };
     let fitted = fit(&manifest, plan, resumption)?;
     let numbers = numbers(&manifest, plan);
-    let mut resumed = Resumed { manifest: fitted, groups: vec![], waiting: vec![], outboxes: vec![], notices };
-    for (number, step) in resumed.manifest.steps.iter().enumerate() {
+    let mut state = State::default();
+    for (number, step) in fitted.steps.iter().enumerate() {
         let (groups, waiting) = read(store, step, &numbers)
             .map_err(|failure| failure.doing(format_args!("the state of `{}` cannot be read", step.name)))?;
         check_rows(plan, number, &step.name, &waiting)?;
-        resumed.groups.push(groups);
-        resumed.waiting.push(waiting);
+        state.groups.push(groups);
+        state.waiting.push(waiting);
     }
-    for sink in &resumed.manifest.sinks {
+    for sink in &fitted.sinks {
         let shard = |(file, sealed): (&Option<_>, &Interval)| {
             let bytes = file.as_ref().map_or(Ok(Vec::new()), |file| store.read(file))?;
             Ok((*sealed, bytes))
         };
         let outboxes = sink.outbox.iter().zip(&sink.sealed).map(shard).collect::<Result<_, Failure>>()?;
-        resumed.outboxes.push(outboxes);
+        state.outboxes.push(outboxes);
     }
-    Ok(Some(resumed))
+    Ok(Some(Resumed { manifest: fitted, state: RwLock::new(state), notices }))
 }
 
 fn find(store: &Store, plan: &Plan, from: From, notices: &mut Vec<String>) -> Result<Option<Manifest>, Failure> {
@@ -117,7 +124,11 @@ fn find(store: &Store, plan: &Plan, from: From, notices: &mut Vec<String>) -> Re
             (Err(failure), None) => notices.push(format!("{failure}; the one before is tried")),
         }
     }
-    Ok(None)
+    if notices.is_empty() {
+        return Ok(None);
+    }
+    let message = format!("no checkpoint can be used: {}", notices.join("; "));
+    Err(Failure::new(message).help("--from none begins at the beginning"))
 }
 
 /// The checkpoint with the steps and sinks of the plan; or everything that does not fit.
@@ -149,8 +160,7 @@ fn fit(manifest: &Manifest, plan: &Plan, resumption: &Resumption) -> Result<Mani
                  begin with nothing)"
             ));
         }
-        let fresh = Step { parts: vec![], waiting: vec![], partitions: vec![], watermark: BEFORE_ALL, ..step_like() };
-        fitted.steps.push(Step { name, ..before.cloned().unwrap_or(fresh) });
+        fitted.steps.push(Step { name, ..before.cloned().unwrap_or_else(nothing) });
     }
     for sink in &plan.sinks {
         let before = manifest.sinks.iter().find(|before| before.name == sink.name);
@@ -175,8 +185,8 @@ fn fit(manifest: &Manifest, plan: &Plan, resumption: &Resumption) -> Result<Mani
 /// What the checkpoint has of parts that are not in the job.
 fn missing(manifest: &Manifest, plan: &Plan) -> Vec<String> {
     let is_there = |name: &String| {
-        let named = |step: &crate::job::StepPlan| step.name == *name || step.was.as_ref() == Some(name);
-        plan.steps.iter().any(named) || plan.sinks.iter().any(|sink| order_name(&sink.name) == *name)
+        plan.steps.iter().any(|step| is_called(step, name))
+            || plan.sinks.iter().any(|sink| order_name(&sink.name) == *name)
     };
     let steps = manifest.steps.iter().filter(|step| holds(step) && !is_there(&step.name));
     let steps = steps.map(|step| {
@@ -191,19 +201,31 @@ fn missing(manifest: &Manifest, plan: &Plan) -> Vec<String> {
     let sinks = sinks.map(|sink| {
         format!("it has rows for sink `{}`, which is not in the job (--skip-missing drops them)", sink.name)
     });
-    steps.chain(sinks).collect()
+    let is_source = |name: &String| plan.sources.iter().any(|source| source.name == *name);
+    let gone = manifest.partitions.iter().map(|partition| &partition.source);
+    let gone: BTreeSet<&String> = gone.filter(|source| !source.is_empty() && !is_source(source)).collect();
+    let sources = gone.into_iter().map(|source| {
+        format!("it has been read from source `{source}`, which is not in the job (--skip-missing forgets it)")
+    });
+    steps.chain(sinks).chain(sources).collect()
+}
+
+/// Whether a step is or was called so.
+fn is_called(step: &StepPlan, name: &String) -> bool {
+    step.name == *name || step.was.as_ref() == Some(name)
 }
 
 fn holds(step: &Step) -> bool {
     !step.parts.is_empty() || !step.waiting.is_empty()
 }
 
-fn step_like() -> Step {
+/// The state of a step that begins.
+fn nothing() -> Step {
     Step {
         name: String::new(),
         kind: String::new(),
         fingerprint: String::new(),
-        state_version: super::save::STATE_VERSION,
+        state_version: 1,
         watermark: BEFORE_ALL,
         partitions: Vec::new(),
         parts: Vec::new(),
@@ -215,17 +237,15 @@ fn step_like() -> Step {
 type Numbers = BTreeMap<u16, u16>;
 
 fn numbers(manifest: &Manifest, plan: &Plan) -> Numbers {
-    let now = |before: &Step| {
-        let named = |step: &crate::job::StepPlan| step.name == before.name || step.was.as_ref() == Some(&before.name);
-        plan.steps.iter().position(named)
-    };
+    let now = |before: &Step| plan.steps.iter().position(|step| is_called(step, &before.name));
     let pairs = manifest.steps.iter().enumerate().filter_map(|(was, step)| Some((was as u16, now(step)? as u16)));
     pairs.filter(|(was, now)| was != now).collect()
 }
 
-type State = (BTreeMap<KeyGroup, Group>, Vec<(usize, Batch)>);
+/// What one step remembered.
+type OfStep = (BTreeMap<KeyGroup, Group>, Vec<(usize, Batch)>);
 
-fn read(store: &Store, step: &Step, numbers: &Numbers) -> Result<State, Failure> {
+fn read(store: &Store, step: &Step, numbers: &Numbers) -> Result<OfStep, Failure> {
     let mut groups = BTreeMap::new();
     for file in &step.parts {
         part::decode(&store.read(file)?, &mut groups)?;

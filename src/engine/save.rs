@@ -144,7 +144,7 @@ fn write(
     mut ack: StepAck,
 ) -> Result<StepAck, Failure> {
     if snapshot.has_groups() {
-        let bytes = part::encode(name, STATE_VERSION, &snapshot.take_groups());
+        let bytes = part::encode(name, &snapshot.take_groups());
         ack.part = Some(store.put(interval, name, ack.worker, &bytes)?);
     }
     let mut waiting = snapshot.waiting;
@@ -157,6 +157,3 @@ fn write(
     }
     Ok(ack)
 }
-
-/// The version of the format of states.
-pub const STATE_VERSION: u32 = 1;

@@ -24,6 +24,8 @@ pub struct Shared {
     /// The other processes that run the job.
     pub peers: Peers,
     epoch: AtomicU64,
+    /// The epoch that everything begins in.
+    first: AtomicU64,
     /// The newest checkpoint that is there for good.
     committed: AtomicU64,
     /// Whether sinks keep much back.
@@ -53,6 +55,7 @@ impl Shared {
             origins,
             peers,
             epoch: AtomicU64::new(0),
+            first: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             full: AtomicBool::new(false),
             coordinator: Mutex::default(),
@@ -124,6 +127,19 @@ impl Shared {
     /// Adds a sink operator, to be woken when a checkpoint is there, or the job has failed.
     pub fn add_sink(&self, sink: SyncActivator) {
         lock(&self.sinks).push(sink);
+    }
+
+    /// Says in which epoch everything begins.
+    pub fn begin_in(&self, epoch: u64) {
+        self.first.store(epoch, Ordering::Release);
+        self.reach_epoch(epoch);
+    }
+
+    /// The epoch that everything begins in. Where others are quick, it is over before all workers have mounted: whoever
+    /// began in a later one would take what belongs to the first into the state of the second, and have no say in the
+    /// checkpoint of the first.
+    pub fn first_epoch(&self) -> u64 {
+        self.first.load(Ordering::Acquire)
     }
 
     /// Goes on to an epoch with all sources of this process; says whether that is news.

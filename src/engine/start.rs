@@ -3,6 +3,7 @@
 use super::decode::{DecodePool, Decoders};
 use super::drain::Route;
 use super::driver::Driver;
+use super::health::Growth;
 use super::intake::{self, Found, Lane, Place};
 use super::keeper::Keeper;
 use super::ledger::{Interval, Ledger, first_epoch, shards_of};
@@ -11,7 +12,7 @@ use super::metrics::{Made, Metrics, SinkCounts, SourceCounts, StepCounts, read_s
 use super::mount::Mounting;
 use super::partitions::{Partitions, Reached, Standing};
 use super::render::{Rendered, render, sources_in_order};
-use super::resume::{self, Resumed, Resumption};
+use super::resume::{self, Resumed, Resumption, State};
 use super::shared::Shared;
 use super::split::Splitter;
 use super::stamp::Stamper;
@@ -30,7 +31,8 @@ use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -48,6 +50,8 @@ pub struct Job {
     /// Closed when the job has ended.
     ended: Receiver<()>,
     begun: Instant,
+    /// Of the keys of each step.
+    growth: Mutex<Vec<Growth>>,
 }
 
 /// What a job is started with; the same for every worker.
@@ -62,6 +66,8 @@ pub struct Start {
     pub keeping: Option<Keeping>,
     /// How many shards each sink has.
     pub shards: Vec<usize>,
+    /// How many workers of this process have not mounted their part yet.
+    mounting: AtomicUsize,
 }
 
 /// How a job is made to survive.
@@ -184,7 +190,8 @@ fn begin(mut start: Start, records: Option<mesh::Records>) -> Result<Job, Failur
     };
     let thread = Builder::new().name("eagre:job".into()).spawn(run);
     let thread = thread.map_err(|e| Failure::new(format!("the job's thread cannot be started: {e}")))?;
-    Ok(Job { start, thread: Some(thread), ended, begun })
+    let growth = Mutex::new(start.plan.steps.iter().map(|_| Growth::default()).collect());
+    Ok(Job { start, thread: Some(thread), ended, begun, growth })
 }
 
 impl Job {
@@ -234,12 +241,24 @@ impl Job {
             stopped: shared.stopping(),
             elapsed: self.begun.elapsed(),
             sources: shared.metrics.sources.iter().enumerate().map(|(i, s)| (s.read(), total(i))).collect(),
-            steps: shared.metrics.steps[..self.start.plan.steps.len()].iter().map(|step| read_step(step)).collect(),
+            steps: self.steps(),
             sinks: shared.metrics.sinks.iter().map(|s| s.read()).collect(),
             partitions: shared.partitions.all(),
             checkpoints: shared.metrics.checkpoints.read(),
             spent: shared.metrics.threads.spent(),
         }
+    }
+
+    fn steps(&self) -> Vec<StepCounts> {
+        let (plan, metrics) = (&self.start.plan, &self.start.shared.metrics);
+        let mut growth = self.growth.lock().expect("nobody panics while looking");
+        let steps = plan.steps.iter().zip(&metrics.steps).zip(growth.iter_mut());
+        let counts = steps.map(|((step, workers), growth)| {
+            let counts = read_step(workers);
+            let grows = step.ttl.is_none() && growth.look(self.begun.elapsed(), counts.keys);
+            StepCounts { grows, ..counts }
+        });
+        counts.collect()
     }
 
     /// Waits for the end; gives how it stood then.
@@ -287,7 +306,17 @@ impl Start {
             let keeper = Keeper::start(store, &shared);
             Keeping { keeper, resumed, workers, shards: shards.clone() }
         });
-        Ok(Start { plan, shared, sources: Vec::new(), keeping, shards })
+        let mounting = AtomicUsize::new(shared.peers.place().workers);
+        Ok(Start { plan, shared, sources: Vec::new(), keeping, shards, mounting })
+    }
+
+    /// Hears that a worker has mounted its part: the last one lets go of the state that all have taken over.
+    fn mounted(&self) {
+        if self.mounting.fetch_sub(1, AcqRel) == 1 {
+            let let_go =
+                |resumed: &Resumed| *resumed.state.write().expect("nobody panics while reading it") = State::default();
+            self.resumed().into_iter().for_each(let_go);
+        }
     }
 
     fn resumed(&self) -> Option<&Resumed> {
@@ -321,12 +350,13 @@ impl Start {
         // A partition that is gone holds nobody back.
         let known = step.partitions.iter().filter(|(origin, _)| all.iter().any(|(there, _)| there == origin));
         driver.resume(known.copied(), step.watermark);
-        for group in resumed.groups[number].values().filter(|group| worker_of(group.group, workers) == worker) {
+        let state = resumed.state.read().expect("nobody panics while letting go of it");
+        for group in state.groups[number].values().filter(|group| worker_of(group.group, workers) == worker) {
             if let Err(failure) = driver.restore(group) {
                 return self.shared.fail(failure.doing(format_args!("the state of `{}` cannot be read", step.name)));
             }
         }
-        for (input, batch) in &resumed.waiting[number] {
+        for (input, batch) in &state.waiting[number] {
             let mine = match keys.map(|keys| keys.get(*input)) {
                 None => batch.take(&rows_of(batch, |origin| origin as usize % workers == worker)),
                 // What puts rows in order for a sink has them all on the first worker.
@@ -362,6 +392,7 @@ impl Start {
         let names = self.shared.agree_on(own.clone())?;
         let own: BTreeSet<String> = own.into_iter().collect();
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
+        self.still_there(i, &names, alone)?;
         let open = OpenSource { feed, decoders, alone, found };
         for (name, shown) in self.named(i, names, open.alone) {
             let Some(origin) = self.add(i, &shown) else { continue };
@@ -372,6 +403,22 @@ impl Start {
             self.open_first(i, &open, origin, name, &shown);
         }
         Ok(open)
+    }
+
+    /// A source of which the checkpoint knows only partitions that are gone would be read again from the beginning,
+    /// into state that has all of it.
+    fn still_there(&self, i: usize, names: &[String], alone: bool) -> Result<(), Failure> {
+        let Some(resumed) = self.resumed() else { return Ok(()) };
+        let source = &self.plan.sources[i].name;
+        let now: BTreeSet<String> = self.named(i, names.to_vec(), alone).into_iter().map(|(_, shown)| shown).collect();
+        let all = &resumed.manifest.partitions;
+        let mut before = all.iter().filter(|p| p.source == *source && p.position.is_some()).peekable();
+        if before.peek().is_none() || before.any(|partition| now.contains(&partition.name)) {
+            return Ok(());
+        }
+        let message =
+            format!("source `{source}`: none of the partitions is there that the checkpoint has been read from");
+        Err(Failure::new(message).help("all would be read again: --from none begins at the beginning"))
     }
 
     /// All partitions of a source, each with the name that people read.
@@ -492,16 +539,29 @@ impl Start {
         Ok(())
     }
 
-    /// The writers of each worker of this process, for each sink.
+    /// The writers of each worker of this process, for each sink. All are opened at once: a broker takes half a second
+    /// over each that delivers exactly once.
     fn open_sinks(&self) -> Result<Vec<Option<Writers>>, Failure> {
         let place = self.shared.peers.place();
+        let local = |shard: usize| place.local(shard % place.all_workers());
         let none = || self.plan.sinks.iter().map(|_| Vec::new()).collect::<Writers>();
         let mut all: Vec<Writers> = (0..place.workers).map(|_| none()).collect();
-        for (number, plan) in self.plan.sinks.iter().enumerate() {
-            for shard in 0..self.shards[number] {
-                let Some(worker) = place.local(shard % place.all_workers()) else { continue };
-                let writer = self.open_shard(number, shard);
-                let writer = writer.map_err(|failure| failure.doing(format_args!("sink `{}`", plan.name)))?;
+        let shards = (0..self.plan.sinks.len()).flat_map(|number| (0..self.shards[number]).map(move |s| (number, s)));
+        let mine = shards.filter_map(|(number, shard)| Some((local(shard)?, number, shard)));
+        // Those that may refuse come before those that cut back what is on disk.
+        let may_refuse =
+            |(_, number, _): &(usize, usize, usize)| self.plan.sinks[*number].sink.shards() == Shards::PerWorker;
+        let (asking, cutting): (Vec<_>, Vec<_>) = mine.partition(may_refuse);
+        for mine in [asking, cutting] {
+            let opened = std::thread::scope(|scope| {
+                let open = |number, shard| scope.spawn(move || self.open_shard(number, shard));
+                let threads: Vec<_> = mine.iter().map(|(_, number, shard)| open(*number, *shard)).collect();
+                threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+            });
+            for ((worker, number, shard), writer) in mine.into_iter().zip(opened) {
+                let writer = writer.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let name = &self.plan.sinks[number].name;
+                let writer = writer.map_err(|failure| failure.doing(format_args!("sink `{name}`")))?;
                 all[worker][number].push((shard, writer));
             }
         }
@@ -510,8 +570,8 @@ impl Start {
 
     fn open_shard(&self, number: usize, shard: usize) -> Result<Box<dyn Writer>, Failure> {
         let plan = &self.plan.sinks[number];
-        let before = self.resumed().map(|resumed| (&resumed.manifest.sinks[number], &resumed.outboxes[number]));
-        let before = before.filter(|(sink, _)| sink.shards > 0);
+        let before = self.resumed().filter(|resumed| resumed.manifest.sinks[number].shards > 0);
+        let state = before.map(|resumed| resumed.state.read().expect("nobody panics while letting go of it"));
         let mut writer = plan.sink.open(Opening {
             job: &self.plan.name,
             name: &plan.name,
@@ -521,7 +581,9 @@ impl Start {
             resumes: before.is_some(),
             origins: &self.shared.origins,
         })?;
-        if let Some((sealed, outbox)) = before.and_then(|(_, outboxes)| outboxes.get(shard)) {
+        // Where there were more shards, those that are no more are published by others.
+        let all = state.iter().flat_map(|state| state.outboxes[number].iter().skip(shard).step_by(self.shards[number]));
+        for (sealed, outbox) in all {
             writer.recover(*sealed, outbox)?;
         }
         Ok(writer)
@@ -538,8 +600,14 @@ fn keep(
 ) -> Result<(Store, Option<Resumed>), Failure> {
     let mut store = Store::open(storage::open(dir)?)?;
     let (first, resumed) = if shared.peers.place().leads() {
-        let resumed = resume::resume(&store, plan, resumption)?;
+        let newest = |store: &Store| Ok::<_, Failure>(store.list()?.first().map(|found| found.id));
+        let before = newest(&store)?;
+        let mut resumed = resume::resume(&store, plan, resumption)?;
         let first = store.claim()?;
+        // A run that was still alive may have gone on until the claim was there.
+        if newest(&store)? != before {
+            resumed = resume::resume(&store, plan, resumption)?;
+        }
         shared.agree(said(&(first, resumed.as_ref().map(|resumed| resumed.manifest.id))))?;
         (first, resumed)
     } else {
@@ -551,7 +619,7 @@ fn keep(
         let resumed = resume::resume(&store, plan, &Resumption { from, ..resumption.clone() })?;
         (first, resumed)
     };
-    shared.reach_epoch(first_epoch(first));
+    shared.begin_in(first_epoch(first));
     Ok((store, resumed))
 }
 
@@ -617,6 +685,7 @@ fn work(worker: &mut Worker, start: &Arc<Start>, pool: &DecodePool, writers: Wri
         };
         render(start, mounting, writers)
     });
+    start.mounted();
     let Rendered { lanes, reader, sources, probe } = rendered;
     spawn_reader(worker.index(), lanes, pool.clone(), start, &reader);
     let mut reached = None;

@@ -122,6 +122,10 @@ pub struct StepPlan {
     pub sources: BTreeSet<usize>,
     /// What its kind, its configuration and its key come to: its state fits a step with the same.
     pub fingerprint: u64,
+    /// After how long a key that was not touched is forgotten.
+    pub ttl: Option<Interval>,
+    /// Whether its kind takes a `ttl`.
+    pub forgets: bool,
     /// What it was called before: its state is found under that name.
     pub was: Option<String>,
 }
@@ -310,7 +314,8 @@ fn plan_step(
     let before = faults.len();
     let (key, key_fields) = plan_key(step, &inputs, faults);
     let part = step.part.as_ref()?;
-    let mut planning = Planning::new(&step.name, &inputs, &key_fields, wanted);
+    let ttl = step.ttl.as_ref().map(|(ttl, _)| *ttl);
+    let mut planning = Planning::new(&step.name, &inputs, &key_fields, wanted).forgetting_after(ttl);
     let planned = part.plan(&mut planning);
     faults.extend(planning.into_faults().into_iter().map(|fault| step.node.locate(fault)));
     if let (Some(planned), Some((_, place))) = (&planned, step.key.first())
@@ -319,6 +324,11 @@ fn plan_step(
         let at = step.node.child("key").map_or(place, |key| &key.at);
         let fault = Located::at(at, format!("a step of kind `{}` takes no key", step.kind));
         faults.push(fault.help("it looks at every record alone: take `key` away"));
+    }
+    if let (Some(planned), Some((_, place)), false) = (&planned, &step.ttl, part.forgets()) {
+        let why = if planned.keyed { "keeps its own account of what it remembers" } else { "remembers nothing" };
+        let fault = Located::at(place, format!("a step of kind `{}` takes no ttl", step.kind));
+        faults.push(fault.help(format!("it {why}: take `ttl` away")));
     }
     let planned = planned.filter(|_| faults.len() == before)?;
     Some(PlannedStep { inputs, key, key_fields, planned })
@@ -531,6 +541,8 @@ fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, regist
         let PlannedStep { inputs: input_schemas, key, key_fields, planned: made } = step;
         planned.push(StepPlan {
             fingerprint: described.fingerprint(),
+            ttl: described.ttl.map(|(ttl, _)| ttl),
+            forgets: described.part.is_some_and(|part| part.forgets()),
             was: described.was,
             name: described.name,
             kind: described.kind,

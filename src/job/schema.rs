@@ -108,6 +108,7 @@ pub(super) fn engine_properties(section: &str) -> Map<String, Value> {
         "input": ports,
         "key": { "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }],
             "description": "What records are kept apart by: a field, an SQL expression with a name (\"upper(region) as region\"), or a list of these." },
+        "ttl": { "type": "string", "pattern": INTERVAL, "examples": ["10s", "1h"], "description": "How long a key is remembered: the step forgets one, and the timers it had asked for, when no record of it has come for longer than this, by event time; a record that comes just so long after the last still finds it. May be changed without losing state." },
         "was": { "type": "string", "description": "What the step was called before: it takes over the state of that step from a checkpoint." },
         "delivery": { "enum": ["at_least_once", "exactly_once"], "description": "What is promised of rows when the job dies and goes on from a checkpoint; without it, with [checkpoint] exactly once where the kind can." },
         "max_delay": interval("0s", "How long records may come out of order: the watermark of a partition is its newest event time less this."),

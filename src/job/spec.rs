@@ -30,7 +30,7 @@ pub(super) const CHECKPOINT_KEYS: [&str; 3] = ["every", "keep", "dir"];
 /// The engine's own keys of a source.
 pub(super) const SOURCE_KEYS: [&str; 5] = ["kind", "max_delay", "idle_after", "max_drift", "max_ahead"];
 /// The engine's own keys of a step.
-pub(super) const STEP_KEYS: [&str; 4] = ["kind", "input", "key", "was"];
+pub(super) const STEP_KEYS: [&str; 5] = ["kind", "input", "key", "ttl", "was"];
 /// The engine's own keys of a sink.
 pub(super) const SINK_KEYS: [&str; 3] = ["kind", "input", "delivery"];
 
@@ -63,6 +63,8 @@ pub(super) struct Described<T: ?Sized> {
     pub key: Vec<(String, Place)>,
     /// How time is told; of sources only.
     pub time: TimePolicy,
+    /// After how long a key that was not touched is forgotten; of steps only.
+    pub ttl: Option<(Interval, Place)>,
     /// What it was called before; of steps only.
     pub was: Option<String>,
     /// What it is to promise, if that is said; of sinks only.
@@ -70,11 +72,12 @@ pub(super) struct Described<T: ?Sized> {
 }
 
 impl<T: ?Sized> Described<T> {
-    /// What the part's kind and settings come to: where it reads from and what it is called do not count.
+    /// What the part's kind and settings come to: where it reads from, what it is called and when it forgets a key do
+    /// not count.
     pub fn fingerprint(&self) -> u64 {
         let mut settings = self.node.to_toml();
         settings.as_table_mut().into_iter().for_each(|table| {
-            table.retain(|name, _| !["input", "was"].contains(&name));
+            table.retain(|name, _| !["input", "ttl", "was"].contains(&name));
         });
         xxh3_64(settings.to_string().as_bytes())
     }
@@ -214,10 +217,11 @@ fn described<T: ?Sized>(
     let key = if section == "step" { words(&mut config, "key", faults) } else { Vec::new() };
     let time = if section == "source" { time_policy(&mut config, faults) } else { TimePolicy::default() };
     let was = if section == "step" { text_of(&mut config, "was", faults).map(|(text, _)| text) } else { None };
+    let ttl = if section == "step" { ttl(&mut config, faults) } else { None };
     let delivery = if section == "sink" { delivery(&mut config, faults) } else { None };
     let kind = part.map_or("", |p| p.name);
     let part = part.and_then(|part| parse(part, config, engine_keys(section), faults));
-    Described { name: name.to_owned(), kind, part, node: node.clone(), inputs, key, time, was, delivery }
+    Described { name: name.to_owned(), kind, part, node: node.clone(), inputs, key, time, ttl, was, delivery }
 }
 
 fn part_of<'a, T: ?Sized>(
@@ -249,6 +253,16 @@ fn time_policy(config: &mut Node, faults: &mut Vec<Located>) -> TimePolicy {
         max_drift: or_never(config, "max_drift", faults).unwrap_or(max_drift),
         max_ahead: or_never(config, "max_ahead", faults).unwrap_or(max_ahead),
     }
+}
+
+fn ttl(config: &mut Node, faults: &mut Vec<Located>) -> Option<(Interval, Place)> {
+    let place = config.child("ttl")?.at.clone();
+    let ttl = interval(config, "ttl", faults)?;
+    if ttl.is_zero() {
+        let fault = Located::at(&place, "a key that is forgotten at once remembers nothing");
+        faults.push(fault.help("write for example ttl = \"1h\""));
+    }
+    Some((ttl, place))
 }
 
 fn delivery(config: &mut Node, faults: &mut Vec<Located>) -> Option<(Delivery, Place)> {

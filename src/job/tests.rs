@@ -416,6 +416,13 @@ fn fields_that_nobody_has_are_found_within_expressions() {
     told(&[("upper(host) as host", "origin")], &[system]);
     let none = "a step of kind `keep` takes no key @ 21:7+6; it looks at every record alone: take `key` away";
     told(&[("where = \"value > 1\"", "where = \"value > 1\"\nkey = \"host\"")], &[none]);
+    let takes_none = "a step of kind `keep` takes no ttl @ 21:7+4; it remembers nothing: take `ttl` away";
+    told(&[("where = \"value > 1\"", "where = \"value > 1\"\nttl = \"1h\"")], &[takes_none]);
+    let at_once = "a key that is forgotten at once remembers nothing @ 21:7+4; write for example ttl = \"1h\"";
+    told(&[("where = \"value > 1\"", "where = \"value > 1\"\nttl = \"0s\"")], &[at_once, takes_none]);
+    let own =
+        "a step of kind `count` takes no ttl @ 15:7+4; it keeps its own account of what it remembers: take `ttl` away";
+    told(&[("of = \"value\"", "of = \"value\"\nttl = \"1h\"")], &[own]);
     let limits = "where = \"value > 1\"\nlimits = [{ field = \"valeu\", most = 1 }, { field = \"host\", most = 1 }]";
     told(
         &[("where = \"value > 1\"", limits)],

@@ -2,8 +2,12 @@
 //!
 //! The engine owns the state: it finds it by key, keeps it by key group, snapshots, restores and forgets it. Records of
 //! a key come in canonical order, once the watermark has passed them; timers fire between them at their times.
+//!
+//! **With a `ttl`** a key is forgotten as soon as event time is more than `ttl` past its last record: a record or timer
+//! that comes just then still finds it, a later one does not. Whether a key is forgotten is asked of the times alone;
+//! the queue by which room is made as the watermark passes decides nothing.
 
-use super::{Arrival, Copied, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject};
+use super::{Arrival, Copied, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject, no_longer_read};
 use super::{Shown, StateRow, flattened, shown_time};
 use crate::batch::{Batch, Picked};
 use crate::fault::Failure;
@@ -11,15 +15,16 @@ use crate::key::{self, KEY_GROUPS, KeyGroup, group_of};
 use crate::operator::Derived;
 use crate::origin::{Origin, Origins};
 use crate::schema::{Field, Kind, SYSTEM, Schema};
-use crate::time::EventTime;
+use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime, Interval};
 use crate::value::{ColumnBuilder, Row, Value};
 use arrow::array::{Array, ArrayRef, StringBuilder, new_null_array};
 use arrow::compute;
 use hashbrown::HashTable;
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Write;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -38,6 +43,15 @@ pub trait KeyedOperator: DeserializeOwned + JsonSchema + Clone + Send + Sync + '
     /// What is remembered for each key.
     type State: Default + Clone + Send + Serialize + DeserializeOwned + 'static;
 
+    /// The version of the format of `State`. Whoever changes the format takes the next number and reads the former ones
+    /// in [`KeyedOperator::upgrade`].
+    const STATE_VERSION: u32 = 1;
+
+    /// Reads a state that was saved under a former version: `saved.read::<StateAsItWas>()`, made into what it is now.
+    fn upgrade(version: u32, _saved: &mut SavedState<'_>) -> Result<Self::State, Failure> {
+        Err(no_longer_read(version))
+    }
+
     /// Checks the configuration, binds its [`super::Column`]s, and says what rows will come out.
     fn plan(&mut self, planning: &mut Planning<'_>) -> Emits;
 
@@ -51,6 +65,20 @@ pub trait KeyedOperator: DeserializeOwned + JsonSchema + Clone + Send + Sync + '
     /// new key. To be overridden where the fields of the state are not what a person would ask for.
     fn inspect(&self, state: &Self::State) -> Vec<Shown> {
         flattened(state)
+    }
+}
+
+/// Bytes of a state as it was saved, and of all that lies behind it.
+pub struct SavedState<'a> {
+    bytes: &'a [u8],
+}
+
+impl SavedState<'_> {
+    /// Reads what comes next.
+    pub fn read<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        let (read, rest) = postcard::take_from_bytes(self.bytes).map_err(|e| Failure::new(e.to_string()))?;
+        self.bytes = rest;
+        Ok(read)
     }
 }
 
@@ -128,6 +156,7 @@ impl<S> Cx<'_, S> {
 impl<K: KeyedOperator> Operator for K {
     const NAME: &'static str = K::NAME;
     const MANUAL: &'static str = K::MANUAL;
+    const FORGETS: bool = true;
 
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned> {
         let before = planning.faults();
@@ -137,7 +166,7 @@ impl<K: KeyedOperator> Operator for K {
             return None;
         }
         let shape = Shape::new(&emits, planning);
-        let (operator, shape) = (Arc::new(operator), Arc::new(shape));
+        let (operator, shape, ttl) = (Arc::new(operator), Arc::new(shape), planning.ttl());
         Some(Planned {
             output: shape.output.clone(),
             uses: emits.uses,
@@ -145,7 +174,7 @@ impl<K: KeyedOperator> Operator for K {
             keeps_origin: false,
             keyed: true,
             arrival: Arrival::InOrder,
-            make: Arc::new(move || Box::new(Keyed::new(operator.clone(), shape.clone()))),
+            make: Arc::new(move || Box::new(Keyed::new(operator.clone(), shape.clone(), ttl))),
         })
     }
 }
@@ -286,6 +315,10 @@ struct Keyed<K: KeyedOperator> {
     slots: Vec<Option<Slot<K::State>>>,
     free: Vec<usize>,
     timers: BTreeSet<(EventTime, Arc<[u8]>)>,
+    /// In microseconds.
+    ttl: Option<i64>,
+    /// When to look whether the key of a slot is to be forgotten: for each that may be, at or before its time.
+    looks: BinaryHeap<Reverse<(EventTime, usize)>>,
     /// By key group.
     changed: Vec<bool>,
     /// The times that the call at hand has asked for.
@@ -312,6 +345,10 @@ struct Slot<S> {
     hash: u64,
     key: Arc<[u8]>,
     state: S,
+    /// The point of the key's last record; [`AFTER_ALL`] where none was noted, which is never forgotten.
+    touched: EventTime,
+    /// When it is looked whether the key is to be forgotten; [`BEFORE_ALL`] where it is not.
+    look: EventTime,
 }
 
 /// Makes bytes of the key groups that changed. A timer that was asked for by a key that has been forgotten since has
@@ -332,20 +369,25 @@ fn saved<S: Serialize>(
     slots.iter().for_each(|slot| groups[group_of(slot.hash) as usize].push(slot));
     for (group, mut slots) in groups.into_iter().enumerate().filter(|(group, _)| changed[*group]) {
         slots.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let keys: Vec<_> = slots.iter().map(|slot| (&*slot.key, &slot.state, due_of(&slot.key))).collect();
-        let bytes =
-            if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
+        let keys = slots.iter().map(|slot| (&*slot.key, &slot.state, due_of(&slot.key), slot.touched));
+        let keys: Vec<Saved<&[u8], &S>> = keys.collect();
+        let bytes = if keys.is_empty() { Vec::new() } else { postcard::to_extend(&keys, vec![FORM]).expect(WRITES) };
         save(group as KeyGroup, bytes);
     }
 }
 
-/// A key group on disk: key, state and timers of each key, in order of key.
-#[derive(Serialize, Deserialize)]
-struct Saved<S>(Vec<(Vec<u8>, S, Vec<EventTime>)>);
+/// What a key group on disk begins with, before key, state, timers and last touch of each key, in order of key. The
+/// former format begins with the number of keys, which is not 0, and has no touches.
+const FORM: u8 = 0;
+
+/// A key as it is saved.
+type Saved<K, S> = (K, S, Vec<EventTime>, EventTime);
 
 impl<K: KeyedOperator> Keyed<K> {
-    fn new(operator: Arc<K>, shape: Arc<Shape>) -> Keyed<K> {
+    fn new(operator: Arc<K>, shape: Arc<Shape>, ttl: Option<Interval>) -> Keyed<K> {
         Keyed {
+            ttl: ttl.map(Interval::micros),
+            looks: BinaryHeap::new(),
             operator,
             emitter: Emitter::new(shape),
             index: HashTable::new(),
@@ -380,7 +422,8 @@ impl<K: KeyedOperator> Keyed<K> {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.slots[slot] = Some(Slot { hash, key: key.into(), state: K::State::default() });
+        self.slots[slot] =
+            Some(Slot { hash, key: key.into(), state: K::State::default(), touched: AFTER_ALL, look: BEFORE_ALL });
         let slots = &self.slots;
         let pointer = Pointer { hash_half: half(hash), slot: slot as u32 };
         let hash_of = |at: &Pointer| slots[at.slot as usize].as_ref().expect("an indexed slot is filled").hash;
@@ -388,9 +431,65 @@ impl<K: KeyedOperator> Keyed<K> {
         slot
     }
 
+    fn slot(&self, slot: usize) -> &Slot<K::State> {
+        self.slots[slot].as_ref().expect("a slot that was found")
+    }
+
+    fn forget(&mut self, slot: usize) {
+        let Some(Slot { hash, .. }) = self.slots[slot].take() else { return };
+        self.free.push(slot);
+        self.changed[group_of(hash) as usize] = true;
+        if let Ok(found) = self.index.find_entry(hash, |pointer| pointer.slot as usize == slot) {
+            found.remove();
+        }
+    }
+
+    /// Whether the key is forgotten when event time is `at`.
+    fn is_over(&self, slot: usize, at: EventTime) -> bool {
+        self.ttl.is_some_and(|ttl| self.slot(slot).touched.saturating_add(ttl) < at)
+    }
+
+    /// Notes a record of the key, for which it may have to begin anew; gives its slot.
+    fn touch(&mut self, mut slot: usize, at: EventTime) -> usize {
+        if self.is_over(slot, at) {
+            let Slot { hash, key, .. } = self.slot(slot);
+            let (hash, key) = (*hash, key.clone());
+            self.forget(slot);
+            slot = self.find_or_add(hash, &key);
+        }
+        self.note(slot, at);
+        slot
+    }
+
+    /// Notes when a key was touched last.
+    fn note(&mut self, slot: usize, at: EventTime) {
+        let entry = self.slots[slot].as_mut().expect("a slot that was found");
+        entry.touched = at;
+        if let Some(ttl) = self.ttl.filter(|_| entry.look == BEFORE_ALL && at != AFTER_ALL) {
+            entry.look = at.saturating_add(ttl);
+            self.looks.push(Reverse((entry.look, slot)));
+        }
+    }
+
+    /// Forgets the keys whose time is over. At the end of everything they stay, for people to look at.
+    fn forget_before(&mut self, watermark: EventTime) {
+        let Some(ttl) = self.ttl.filter(|_| watermark != AFTER_ALL) else { return };
+        while let Some(Reverse((at, slot))) = self.looks.peek().copied().filter(|Reverse((at, _))| *at < watermark) {
+            self.looks.pop();
+            // The slot may have become another key's.
+            let Some(entry) = self.slots[slot].as_mut().filter(|entry| entry.look == at) else { continue };
+            entry.look = entry.touched.saturating_add(ttl);
+            if entry.look < watermark {
+                self.forget(slot);
+            } else {
+                self.looks.push(Reverse((entry.look, slot)));
+            }
+        }
+    }
+
     /// Calls the operator for one key; whatever it changed is noted here and nowhere else.
     fn call(&mut self, slot: usize, at: EventTime, row: Option<Row<'_>>) -> Result<(), Reject> {
-        let Slot { hash, key, state } = self.slots[slot].as_mut().expect("a slot that was found");
+        let Slot { hash, key, state, .. } = self.slots[slot].as_mut().expect("a slot that was found");
         let hash = *hash;
         self.changed[group_of(hash) as usize] = true;
         let mut forget = false;
@@ -416,11 +515,7 @@ impl<K: KeyedOperator> Keyed<K> {
             self.timers.replace((at, key.clone()));
         }
         if forget {
-            self.slots[slot] = None;
-            self.free.push(slot);
-            if let Ok(found) = self.index.find_entry(hash, |pointer| pointer.slot as usize == slot) {
-                found.remove();
-            }
+            self.forget(slot);
         }
         called
     }
@@ -445,7 +540,8 @@ impl<K: KeyedOperator> Keyed<K> {
     fn fire(&mut self, until: EventTime) {
         while self.timers.first().is_some_and(|(at, _)| *at <= until) {
             let (at, key) = self.timers.pop_first().expect("there is a first");
-            if let Some(slot) = self.find(xxh3_64(&key), &key).filter(|slot| self.is_its_own(*slot, &key)) {
+            let is_due = |slot: &usize| self.is_its_own(*slot, &key) && !self.is_over(*slot, at);
+            if let Some(slot) = self.find(xxh3_64(&key), &key).filter(is_due) {
                 self.call(slot, at, None).expect("a timer rejects nothing");
             }
         }
@@ -466,6 +562,7 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Outputs) {
         self.fire(watermark);
         self.emitter.flush(&[], out);
+        self.forget_before(watermark);
     }
 
     fn snapshot(&mut self) -> Option<Copied> {
@@ -482,17 +579,17 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
-        let Saved(entries) = postcard::from_bytes::<Saved<K::State>>(bytes).map_err(|e| {
-            Failure::new(format!("the state of `{}` in key group {group} cannot be read: {e}", K::NAME))
-        })?;
-        for (key, state, timers) in entries {
-            let slot = self.find_or_add(xxh3_64(&key), &key);
-            let entry = self.slots[slot].as_mut().expect("a slot that was found");
-            entry.state = state;
-            let key = entry.key.clone();
-            self.timers.extend(timers.into_iter().map(|at| (at, key.clone())));
-        }
-        Ok(())
+        self.take_over(bytes, |saved| saved.read()).map_err(|failure| unreadable::<K>(group, failure))
+    }
+
+    fn state_version(&self) -> u32 {
+        K::STATE_VERSION
+    }
+
+    fn restore_former(&mut self, version: u32, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
+        // It is saved anew with the next snapshot, so that a step's groups are of one version again.
+        self.changed[group as usize] = true;
+        self.take_over(bytes, |saved| K::upgrade(version, saved)).map_err(|failure| unreadable::<K>(group, failure))
     }
 
     fn keys(&self) -> usize {
@@ -503,7 +600,7 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
         let timers = self.timers_by_key();
         for slot in self.slots.iter().flatten() {
             let own = timers.get(&*slot.key).map_or(&[][..], Vec::as_slice);
-            let saved = postcard::to_stdvec(&(&*slot.key, &slot.state, own)).expect("state can be written");
+            let saved = postcard::to_stdvec(&(&*slot.key, &slot.state, own, slot.touched)).expect(WRITES);
             let mut values = self.operator.inspect(&slot.state);
             values.push(shown_time(WAKES_AT, own.first().copied()));
             see(StateRow { key: &slot.key, values, bytes: saved.len() });
@@ -518,17 +615,45 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
 
 /// The column with the time of a key's next timer.
 const WAKES_AT: &str = "wakes_at";
+const WRITES: &str = "state can be written";
+
+fn unreadable<K: KeyedOperator>(group: KeyGroup, failure: Failure) -> Failure {
+    failure.doing(format_args!("the state of `{}` in key group {group} cannot be read", K::NAME))
+}
 
 impl<K: KeyedOperator> Keyed<K> {
+    /// Takes over the keys of a group, each with its state as `read` reads it.
+    fn take_over(
+        &mut self,
+        bytes: &[u8],
+        read: impl Fn(&mut SavedState<'_>) -> Result<K::State, Failure>,
+    ) -> Result<(), Failure> {
+        let touches = bytes.first() == Some(&FORM);
+        let mut saved = SavedState { bytes: if touches { &bytes[1..] } else { bytes } };
+        for _ in 0..saved.read::<usize>()? {
+            let key: Vec<u8> = saved.read()?;
+            let slot = self.find_or_add(xxh3_64(&key), &key);
+            let state = read(&mut saved)?;
+            let timers: Vec<EventTime> = saved.read()?;
+            let touched = if touches { saved.read()? } else { AFTER_ALL };
+            let entry = self.slots[slot].as_mut().expect("a slot that was found");
+            entry.state = state;
+            let key = entry.key.clone();
+            self.timers.extend(timers.into_iter().map(|at| (at, key.clone())));
+            self.note(slot, touched);
+        }
+        Ok(())
+    }
+
     /// Takes rows, each a batch's number and its own there, in that order.
     fn take_all(&mut self, batches: &[Batch], rows: impl Iterator<Item = (usize, usize)>, out: &mut Outputs) {
-        let head = |batch| (Batch::times(batch), Batch::keys(batch).expect("a keyed step's batches have keys"));
-        let heads: Vec<_> = batches.iter().map(head).collect();
+        let keys = |batch| Batch::keys(batch).expect("a keyed step's batches have keys");
+        let heads: Vec<_> = batches.iter().map(|batch| (batch.times(), keys(batch), batch.any_late())).collect();
         let mut rows = rows.peekable();
         let mut block = Vec::with_capacity(BLOCK);
         while rows.peek().is_some() {
             block.extend(rows.by_ref().take(BLOCK).map(|(number, row)| {
-                let (times, keys) = heads[number];
+                let (times, keys, _) = heads[number];
                 let (hash, key) = (keys.hashes()[row], keys.key(row));
                 (number, row, times[row], hash, key, self.likely(hash))
             }));
@@ -542,6 +667,8 @@ impl<K: KeyedOperator> Keyed<K> {
                 // A key may have been forgotten since, and its slot be another's.
                 let slot = likely.filter(|slot| self.is_of(*slot, hash, key));
                 let slot = slot.unwrap_or_else(|| self.find_or_add(hash, key));
+                let stamp = if heads[number].2 { batches[number].stamp(row) } else { None };
+                let slot = self.touch(slot, stamp.map_or(time, |stamp| stamp.max(time)));
                 self.emitter.batch = number;
                 if let Err(Reject(reason)) = self.call(slot, time, Some(Row::new(&batches[number], row))) {
                     out.reject(&batches[number], row, reason);
@@ -612,5 +739,155 @@ mod tests {
                         149 key=a records=1 made_from=null";
         let job = "kind = 'alarm'\nkey = 'key'\nat = 'at'";
         check(&Registry::default().operator::<Alarm>(), job, "key:text at:int", script, expected);
+    }
+
+    #[test]
+    fn a_key_is_forgotten_when_no_record_of_it_has_come_for_longer_than_the_ttl() {
+        let job = "kind = 'alarm'\nkey = 'key'\nat = 'at'\nttl = '50us'";
+        let check = |script: &str, expected: &str| {
+            check(&Registry::default().operator::<Alarm>(), job, "key:text at:int", script, expected);
+        };
+        // A record that comes just so long after the last finds the key; one that comes later begins anew.
+        let two = "0 key=a at=200
+                   0 key=b at=200
+                   -- 20
+                   50 key=a at=90
+                   51 key=b at=90
+                   -- end";
+        check(two, "89 key=a records=2 made_from=null\n89 key=b records=1 made_from=null");
+        // A timer just so long after the last record still fires; a later one does not, whatever the watermarks were.
+        let timers = "0 key=a at=50
+                      0 key=b at=51
+                      -- 10
+                      -- 60
+                      70 key=b at=71
+                      -- 71
+                      -- 200
+                      300 key=a at=301
+                      -- end";
+        let expected = "49 key=a records=1 made_from=null
+                        70 key=b records=1 made_from=null
+                        300 key=a records=1 made_from=null";
+        check(timers, expected);
+        // Timers do not keep a key: only records touch it. What a key asked for goes with it.
+        let asked = "0 key=a at=40
+                     30 key=a at=60
+                     -- 45
+                     -- 85
+                     90 key=a at=95
+                     -- end";
+        check(
+            asked,
+            "39 key=a records=2 made_from=null\n59 key=a records=2 made_from=null\n94 key=a records=1 made_from=null",
+        );
+    }
+
+    fn alarm(ttl: i64) -> Keyed<Alarm> {
+        let shape = Shape {
+            output: Schema::new([]),
+            carried: vec![],
+            key: vec![],
+            own: vec![Kind::Int],
+            extends_input: false,
+            made_from: false,
+        };
+        Keyed::new(Arc::new(Alarm { at: Column::new("at") }), Arc::new(shape), Some(Interval::from_micros(ttl)))
+    }
+
+    fn add(keyed: &mut Keyed<Alarm>, key: &str, at: EventTime) {
+        let slot = keyed.find_or_add(xxh3_64(key.as_bytes()), key.as_bytes());
+        keyed.touch(slot, at);
+        keyed.changed[group_of(xxh3_64(key.as_bytes())) as usize] = true;
+    }
+
+    /// The key groups that changed, as they are saved.
+    fn saved_of(instance: &mut dyn Instance) -> Vec<(KeyGroup, Vec<u8>)> {
+        let mut groups = Vec::new();
+        instance.snapshot().into_iter().for_each(|copied| copied(&mut |group, bytes| groups.push((group, bytes))));
+        groups
+    }
+
+    #[test]
+    fn room_is_made_as_the_watermark_passes_also_after_a_restart() {
+        let mut keyed = alarm(50);
+        (0..100).for_each(|n| add(&mut keyed, &format!("key-{n}"), n));
+        add(&mut keyed, "key-0", 99);
+        keyed.forget_before(100);
+        assert_eq!((keyed.keys(), keyed.looks.len()), (51, 51));
+        let mut again = alarm(50);
+        for (group, bytes) in saved_of(&mut keyed).into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            again.restore(group, &bytes).expect("it was saved so");
+        }
+        for keyed in [&mut keyed, &mut again] {
+            keyed.forget_before(149);
+            assert_eq!(keyed.keys(), 2, "key-99 and key-0 were touched at 99");
+            keyed.forget_before(AFTER_ALL);
+            assert_eq!(keyed.keys(), 2, "at the end they stay");
+            keyed.forget_before(150);
+            assert_eq!((keyed.keys(), keyed.looks.len(), keyed.free.len()), (0, 0, keyed.slots.len()));
+        }
+        let groups = saved_of(&mut again).iter().filter(|(_, bytes)| bytes.is_empty()).count();
+        assert!(groups > 45, "what is forgotten is gone from disk too: {groups}");
+    }
+
+    #[test]
+    fn a_group_of_the_former_format_is_read_and_its_keys_live_until_they_are_touched() {
+        let former = postcard::to_stdvec(&vec![(b"a".to_vec(), 7i64, vec![20i64])]).expect("it can be written");
+        let mut keyed = alarm(50);
+        keyed.restore(3, &former).expect("the former format");
+        keyed.forget_before(1_000_000);
+        assert_eq!((keyed.keys(), keyed.timers.len(), keyed.slot(0).state), (1, 1, 7));
+        keyed.touch(0, 1_000_000);
+        keyed.forget_before(1_000_051);
+        assert_eq!(keyed.keys(), 0);
+    }
+
+    /// Had a count as text once, and then forgot how to read what was before that.
+    #[derive(Clone, serde::Deserialize, JsonSchema)]
+    struct Third {}
+
+    impl KeyedOperator for Third {
+        const NAME: &'static str = "third";
+        const STATE_VERSION: u32 = 3;
+        type State = i64;
+
+        fn plan(&mut self, _: &mut Planning<'_>) -> Emits {
+            Emits::key_and([("n", Kind::Int)])
+        }
+
+        fn on_record(&self, _: &mut Cx<'_, i64>, _: Row<'_>) -> Result<(), Reject> {
+            Ok(())
+        }
+
+        fn upgrade(version: u32, saved: &mut SavedState<'_>) -> Result<i64, Failure> {
+            match version {
+                2 => saved.read::<String>()?.parse().map_err(|_| Failure::new("no count")),
+                _ => Err(no_longer_read(version)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_of_a_former_version_is_read_as_the_step_says() {
+        let inputs = [Schema::new([])];
+        let planned = Operator::plan(&Third {}, &mut Planning::new("step", &inputs, &[], None)).expect("no faults");
+        let saved: Vec<Saved<&[u8], &str>> = vec![(b"a", "41", vec![], 0), (b"b", "1", vec![], 0)];
+        let saved = postcard::to_extend(&saved, vec![FORM]).expect(WRITES);
+        let group = group_of(xxh3_64(b"a"));
+        let mut third = (planned.make)();
+        third.restore_from(2, group, &saved).expect("a version that it knows");
+        let mut states = Vec::new();
+        third.inspect(&mut |row| states.push((row.key.to_vec(), row.values[0].1.clone())));
+        assert_eq!(states.len(), 2);
+        assert!(format!("{states:?}").contains("41"), "{states:?}");
+        let groups = saved_of(&mut *third);
+        assert!(groups.iter().any(|(of, bytes)| *of == group && !bytes.is_empty()), "it is saved anew: {groups:?}");
+        let said = |version, bytes: &[u8]| {
+            (planned.make)().restore_from(version, group, bytes).expect_err("refused").to_string()
+        };
+        assert!(said(1, &saved).contains("version 1, which is not read any more"), "{}", said(1, &saved));
+        let later = "its format has version 4, and this program knows 3: a later Eagre wrote it";
+        assert_eq!(said(4, &saved), later);
+        assert!(said(2, &saved[..4]).contains("cannot be read"), "{}", said(2, &saved[..4]));
     }
 }

@@ -26,9 +26,11 @@ pub enum Mode {
 impl Mode {
     /// The broker that it needs.
     pub fn stage(self) -> Stage {
+        // Trials of several modes may go on at the same time.
+        let name = format!("kafka-chaos-{self:?}").to_lowercase();
         match self {
-            Mode::Proxy => Stage::behind_a_proxy(),
-            _ => Stage::own(),
+            Mode::Proxy => Stage::behind_a_proxy(&name),
+            _ => Stage::own(&name),
         }
     }
 
@@ -61,6 +63,8 @@ fn kill(scene: &mut Scene<'_>, kills: usize) -> Option<Running> {
             continue;
         }
         if scene.once_in(10) {
+            // Ctrl-C is heard when it has begun.
+            scene.lives_to_first(&mut running);
             scene.stop(running);
             continue;
         }

@@ -4,6 +4,7 @@
 use crate::cluster::free_ports;
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -147,7 +148,9 @@ impl Running {
     pub fn stop(self) -> Result<(), String> {
         self.signal("INT");
         let (log, codes) = (self.log.clone(), self.wait()?);
-        match codes.iter().all(ExitStatus::success) {
+        // Who has not come to listen for it yet is ended by it, as by any other kill.
+        let is_well = |code: &ExitStatus| code.success() || code.signal() == Some(INTERRUPT);
+        match codes.iter().all(is_well) {
             true => Ok(()),
             false => Err(format!("{codes:?}: {}", said(&log))),
         }
@@ -165,6 +168,9 @@ impl Drop for Running {
         (0..self.children.len()).for_each(|process| self.kill(process));
     }
 }
+
+/// The number of SIGINT.
+const INTERRUPT: i32 = 2;
 
 /// Sends a process a signal, by its name. One that has ended hears nothing.
 pub fn send(signal: &str, process: u32) {

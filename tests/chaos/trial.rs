@@ -63,16 +63,16 @@ impl Stage {
         Stage { job_brokers: brokers.clone(), brokers, proxy: None, broker: None }
     }
 
-    /// A broker of its own.
-    pub fn own() -> Stage {
-        let broker = OwnBroker::start("kafka-chaos");
+    /// A broker of its own, whose files lie in a folder of that name.
+    pub fn own(name: &str) -> Stage {
+        let broker = OwnBroker::start(name);
         Stage { broker: Some(broker), ..Stage::shared(String::new()) }.named()
     }
 
     /// A broker of its own that the job reaches through a proxy alone.
-    pub fn behind_a_proxy() -> Stage {
+    pub fn behind_a_proxy(name: &str) -> Stage {
         let port = free_ports(25_000, 1);
-        let broker = OwnBroker::start_behind("kafka-chaos", port);
+        let broker = OwnBroker::start_behind(name, port);
         let proxy = Proxy::start(port, broker.proxied_port());
         let stage = Stage { broker: Some(broker), proxy: Some(proxy), ..Stage::shared(String::new()) }.named();
         Stage { job_brokers: format!("127.0.0.1:{port}"), ..stage }

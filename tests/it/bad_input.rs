@@ -249,6 +249,46 @@ fn from_kafka(job: &str, brokers: &str) -> String {
 }
 
 #[test]
+fn a_sink_whose_brokers_are_all_away_is_open_and_nothing_piles_up() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("out", 1, 1).unwrap();
+    let job = format!(
+        "name = 'away'\n[source.readings]\nkind = 'generator'\nrate = '20000/s'\n[sink.out]\nkind = 'kafka'\n\
+         input = 'readings'\nbrokers = '{}'\ntopic = 'out'\n",
+        cluster.bootstrap_servers()
+    );
+    let folder = Folder::new(&[("job.toml", job.as_bytes())]);
+    let running = folder.start(&["run", "job.toml", "--format", "json"], Stdio::null(), Stdio::null());
+    let last = || -> Value {
+        let said = folder.said();
+        let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+        whole.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default()
+    };
+    let sink = |status: &Value, state: &str| status["sinks"][0]["health"]["state"] == state;
+    let memory = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let works = |status: &Value| sink(status, "healthy") && status["sinks"][0]["records"].as_u64() > Some(20_000);
+    wait("the first records", || works(&last()), || folder.said());
+    cluster.broker_down(1).unwrap();
+    wait("trouble", || sink(&last(), "degraded"), || folder.said());
+    let before = (memory(), last()["sources"][0]["records"].as_u64().unwrap());
+    wait("an open sink", || sink(&last(), "open"), || folder.said());
+    let (open, after) = (last(), memory());
+    let (reason, since) = (open["sinks"][0]["trouble"].to_string(), &open["sinks"][0]["health"]["since"]);
+    assert!(reason.contains("is away since") && since.is_string(), "{open}");
+    let read = open["sources"][0]["records"].as_u64().unwrap() - before.1;
+    assert!(read < 20_000, "{read} records were read in the ten seconds or more in which none could be written");
+    assert!(after < before.0 + 20_000, "it takes {after} kB and took {} kB", before.0);
+    cluster.broker_up(1).unwrap();
+    wait("the brokers' return", || sink(&last(), "healthy"), || folder.said());
+    running.interrupt();
+    assert_eq!(running.wait(&folder).code, Some(0));
+}
+
+#[test]
 fn a_topic_that_does_not_exist_is_told_with_the_nearest() {
     let brokers = broker::start();
     broker::create(&brokers, "reading", 1);
@@ -316,7 +356,7 @@ fn a_sink_says_that_its_broker_is_away_and_goes_on_when_it_is_back() {
     let folder = Folder::new(&[("job.toml", STRAIGHT.as_bytes()), ("in.jsonl", line(7).as_bytes())]);
     let sink = format!("sink.out={{ kind = 'kafka', input = 'readings', brokers = '{brokers}', topic = 'out' }}");
     let running = folder.start(&["run", "job.toml", "--set", &sink], Stdio::null(), Stdio::null());
-    folder.hears("sink `out`: broker ");
+    folder.hears("sink `out`: degraded since ");
     folder.hears("is away since");
     cluster.broker_up(1).unwrap();
     assert_eq!(running.wait(&folder).code, Some(0));

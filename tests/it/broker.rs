@@ -47,6 +47,13 @@ pub fn produce(brokers: &str, topic: &str, messages: &[Sent]) {
 
 /// Everything in a topic, a line for each message: partition, key, payload. Sorted.
 pub fn lines(brokers: &str, topic: &str) -> Vec<String> {
+    let mut lines = lines_in_order(brokers, topic);
+    lines.sort_unstable();
+    lines
+}
+
+/// The same in the order of each partition.
+pub fn lines_in_order(brokers: &str, topic: &str) -> Vec<String> {
     let consumer: BaseConsumer = client(brokers).set("group.id", "tests").create().unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let numbers: Vec<i32> = metadata.topics()[0].partitions().iter().map(|p| p.id()).collect();
@@ -65,6 +72,5 @@ pub fn lines(brokers: &str, topic: &str) -> Vec<String> {
         let text = |bytes: Option<&[u8]>| bytes.map_or("-".into(), |b| String::from_utf8_lossy(b).into_owned());
         lines.push(format!("{} {} {}", message.partition(), text(message.key()), text(message.payload())));
     }
-    lines.sort_unstable();
     lines
 }

@@ -147,14 +147,19 @@ impl Driven<'_> {
         rows
     }
 
+    /// The next sequence of a key group's derived rows.
+    fn sequence(&self, group: eagre::key::KeyGroup) -> i64 {
+        self.outputs.sequences().get(group as usize).copied().unwrap_or(0)
+    }
+
     /// Saves what changed; gives a fresh one that goes on from there.
     fn restarted(&mut self) -> Self {
         let mut fresh = Self::new(self.step);
-        self.instance.snapshot(&mut |group, bytes| {
-            self.groups.insert(group, bytes);
-        });
+        if let Some(copied) = self.instance.snapshot() {
+            copied(&mut |group, bytes| drop(self.groups.insert(group, bytes)));
+        }
         for (group, bytes) in &self.groups {
-            fresh.outputs.resume(*group, self.outputs.sequence(*group));
+            fresh.outputs.resume(*group, self.sequence(*group));
             if !bytes.is_empty() {
                 fresh.instance.restore(*group, bytes).unwrap();
             }
@@ -229,12 +234,14 @@ fn made(folder: &Folder) -> Plan {
             driven.take(readings);
             driven.watermark(watermark);
             let mut groups = Vec::new();
-            let outputs = &driven.outputs;
-            driven.instance.snapshot(&mut |group, state| {
-                groups.push(Group { group, next_sequence: outputs.sequence(group), state });
-            });
+            let version = driven.instance.state_version();
+            if let Some(copied) = driven.instance.snapshot() {
+                copied(&mut |group, state| {
+                    groups.push(Group { group, next_sequence: driven.sequence(group), version, state });
+                });
+            }
             if !groups.is_empty() {
-                let bytes = part::encode(&driven.step.name, 1, &groups);
+                let bytes = part::encode(&driven.step.name, &groups);
                 parts.push(store.put(id, &driven.step.name, 0, &bytes).unwrap());
             }
         }
@@ -336,7 +343,7 @@ fn checkpoints_are_listed_and_shown() {
          steps
          step kind fingerprint watermark key groups state waiting files
          minutes aggregate 78d4564d39141b31 2026-01-01 00:01:30 3 349 B 0 B 2
-         scores zscore 8789004ecefb5dae 2026-01-01 00:01:30 4 420 B 0 B 2
+         scores zscore 8789004ecefb5dae 2026-01-01 00:01:30 4 456 B 0 B 2
          high filter 8f3e10c79532954e 2026-01-01 00:01:30 0 0 B 0 B 0
          sinks
          sink shards held back
@@ -425,7 +432,7 @@ fn the_state_of_a_key_is_shown() {
         "checkpoint 2 of sensors; every step is a table:
          minutes (aggregate): 3 keys, 349 B
          key, sensor, window_start, window_end, count, mean, key_group, bytes
-         scores (zscore): 4 keys, 420 B
+         scores (zscore): 4 keys, 456 B
          key, site, sensor, count, mean, deviation, baseline_from, baseline_until, wakes_at, key_group, bytes",
     );
     check(
@@ -445,7 +452,7 @@ fn the_state_of_a_key_is_shown() {
     check(
         &folder,
         "state job.toml --step scores --key north/pump-1 --checkpoint 1 --format json",
-        r#"{"key":"north/pump-1","site":"north","sensor":"pump-1","count":2,"mean":2.0,"deviation":1.0,"baseline_from":"2026-01-01T00:00:00Z","baseline_until":"2026-01-01T00:00:02Z","wakes_at":null,"key_group":2309,"bytes":110}"#,
+        r#"{"key":"north/pump-1","site":"north","sensor":"pump-1","count":2,"mean":2.0,"deviation":1.0,"baseline_from":"2026-01-01T00:00:00Z","baseline_until":"2026-01-01T00:00:02Z","wakes_at":null,"key_group":2309,"bytes":118}"#,
     );
     for (arguments, says) in [
         (
@@ -524,12 +531,12 @@ fn what_became_of_keys_and_who_keeps_most_is_told() {
         &folder,
         "state top job.toml --limit 2",
         "step kind keys key groups bytes share a key
-         scores zscore 4 4 420 B 55 % 105 B
-         minutes aggregate 3 3 349 B 45 % 116 B
+         scores zscore 4 4 456 B 57 % 114 B
+         minutes aggregate 3 3 349 B 43 % 116 B
          the largest keys
          key step bytes
-         north/pump-1 scores 135 B
-         north/pump-10 scores 111 B",
+         north/pump-1 scores 143 B
+         north/pump-10 scores 119 B",
     );
 }
 
@@ -549,7 +556,8 @@ fn a_step_that_remembers_nothing_yet_is_a_table_and_a_renamed_one_keeps_its_stat
         "state job.toml --dir empty --step scores",
         "key site sensor count mean deviation baseline_from baseline_until wakes_at key_group bytes\nno rows",
     );
-    let renamed = JOB.replace("[step.scores]", "[step.z]\nwas = \"scores\"").replace("[\"scores\"]", "[\"z\"]");
+    let renamed =
+        JOB.replace("[step.scores]", "[step.z]\nwas = \"scores\"\nttl = \"1h\"").replace("[\"scores\"]", "[\"z\"]");
     fs::write(folder.path("job.toml"), renamed).unwrap();
     check(&folder, "state job.toml --sql 'select count(*) as n from z'", "n\n4");
     fs::write(folder.path("job.toml"), JOB.replace("[checkpoint]\ndir = \"kept\"", "")).unwrap();

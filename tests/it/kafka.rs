@@ -4,10 +4,11 @@
 //! Where `EAGRE_KAFKA` names no broker they say that they are skipped.
 
 mod cluster;
+mod publish;
 
 use self::cluster::{OwnBroker, PATIENCE, Sender, Topic, listener, minutes_ago, real, real_with_logins, say};
 use crate::program::Folder;
-use eagre::engine::{self, Job, Status};
+use eagre::engine::{self, Health, Job, Status};
 use eagre::fault::Failure;
 use eagre::job::{self, Overrides};
 use eagre::stats::random::Random;
@@ -293,15 +294,15 @@ fn a_broker_that_restarts_is_waited_for_and_nothing_is_lost() {
         eventually("the first records", &job, |status| status.sinks[0].records > 500);
         broker.command("stop");
         let away = |trouble: &Option<String>| trouble.as_ref().is_some_and(|t| t.contains("is away since"));
-        let status = eventually("trouble", &job, |status| away(&status.sources[0].0.trouble));
-        let (said, before) = (status.sources[0].0.trouble.clone().unwrap(), status.sources[0].0.records);
+        let status = eventually("trouble", &job, |status| away(&status.sources[0].0.condition.reason));
+        let (said, before) = (status.sources[0].0.condition.reason.clone().unwrap(), status.sources[0].0.records);
         assert!(said.starts_with(&format!("broker {brokers} is away since ")), "{said}");
         // Long enough for the job to look for new partitions while nobody answers.
         thread::sleep(Duration::from_secs(3));
         assert!(!job.is_finished(), "it does not wait: {:?}", job.status());
         broker.command("start");
         eventually("records again", &job, |status| status.sources[0].0.records > before + 500);
-        eventually("no trouble", &job, |status| status.sources[0].0.trouble.is_none());
+        eventually("no trouble", &job, |status| status.sources[0].0.condition.health == Health::Healthy);
         enough.store(true, Ordering::Relaxed);
         sending.join().unwrap()
     });

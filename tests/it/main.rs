@@ -16,4 +16,5 @@ mod nexmark;
 mod oracles;
 mod parts;
 mod program;
+mod publish;
 mod topology;

@@ -95,7 +95,7 @@ impl Table {
         let mut instance = (step.planned.make)();
         let (mut count, mut bytes) = (0, 0);
         for (group, kept) in groups.iter().filter(|(_, kept)| !kept.state.is_empty()) {
-            instance.restore(*group, &kept.state).map_err(doing)?;
+            instance.restore_from(kept.version, *group, &kept.state).map_err(doing)?;
             count += 1;
             bytes += kept.state.len() as u64;
         }

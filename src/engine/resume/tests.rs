@@ -249,3 +249,17 @@ fn what_does_not_fit_is_refused_with_the_way_out() {
     check(&|_| {}, Resumption { from: From::Id(99), ..usual() }, "there is no checkpoint 99");
     check(&|_| {}, Resumption { from: From::Nothing, ..usual() }, "");
 }
+
+#[test]
+fn a_sink_that_was_added_gets_what_comes_from_now_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut before = job("added", folder.path(), RECORDS);
+    before.sinks.retain(|sink| sink.name != "of_hops");
+    let mut stopped = start_among(before, 2, None, &Resumption::default()).expect("started");
+    stopped.ends_within(Duration::from_millis(60));
+    stopped.stop();
+    stopped.wait().expect("it ends");
+    let mut job = begin("added", folder.path(), RECORDS, 3);
+    assert!(job.resumed().is_some());
+    job.wait().expect("it ends");
+}

@@ -226,15 +226,12 @@ impl KafkaSink {
             ("compression.codec", compression),
             ("linger.ms", &linger),
             ("message.timeout.ms", &timeout),
-            ("partitioner", "murmur2_random"),
-            ("batch.size", "1000000"),
-            ("batch.num.messages", "50000"),
-            ("message.max.bytes", "100000000"),
             ("queue.buffering.max.messages", "200000"),
             ("queue.buffering.max.kbytes", "131072"),
         ];
         let exactly = transactional.map(|id| [("transactional.id", id), ("transaction.timeout.ms", &*transaction)]);
-        let own: Vec<_> = own.into_iter().chain(exactly.into_iter().flatten()).collect();
+        let own = own.into_iter().chain(kafka_client::PRODUCING).chain(exactly.into_iter().flatten());
+        let own: Vec<_> = own.collect();
         kafka_client::config(&self.brokers, self.security.as_ref(), &self.properties, &own)
     }
 

@@ -1,13 +1,15 @@
 //! A disk for tests: it keeps what was synced and nothing else, and fails when it is told to.
 //!
-//! - Data that was not synced survives a power cut as any prefix, perhaps with a wrong byte at its end.
+//! - Data that was not synced survives a power cut in part: up to any length, any of its sectors written or not,
+//!   perhaps with a wrong byte at its end.
 //! - An entry of a folder that was created, renamed or removed since the folder was synced may survive or not, each for
 //!   itself.
 //! - After a failed `sync` the system holds the data for written: the next `sync` says that all is well, and it is not.
+//! - A write for which there is no room leaves a part of its bytes.
 
-use super::disk::Disk;
+use super::Disk;
 use crate::stats::random::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,12 +30,17 @@ struct State {
     changed: Vec<PathBuf>,
 }
 
+/// A file: as the running system sees it, and as it is on the disk. Of what is seen, so many bytes are held for
+/// written.
 #[derive(Default)]
 struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
-    dirty: bool,
+    clean: usize,
 }
+
+/// What a disk writes at once.
+const SECTOR: usize = 512;
 
 impl SimulatedDisk {
     /// An empty disk that does not fail.
@@ -48,6 +55,11 @@ impl SimulatedDisk {
         self.state().fails = percent;
     }
 
+    /// Whether calls may fail.
+    pub fn fails(&self) -> bool {
+        self.state().fails > 0
+    }
+
     /// Cuts the power, and has it back.
     pub fn cut_power(&self) {
         let state = &mut *self.state();
@@ -55,15 +67,26 @@ impl SimulatedDisk {
             state.settle(&path);
         }
         state.seen = state.durable.clone();
+        let kept: BTreeSet<usize> = state.seen.values().copied().collect();
         for i in 0..state.contents.len() {
+            if !kept.contains(&i) {
+                state.contents[i] = Content::default();
+                continue;
+            }
             state.tear(i);
+            let content = &mut state.contents[i];
+            content.seen = content.durable.clone();
+            content.clean = content.seen.len();
         }
     }
 
     /// Changes a file behind everybody's back.
     pub fn damage(&self, file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let state = &mut *self.state();
-        change(&mut state.contents[state.seen[file]].seen);
+        let content = &mut state.contents[state.seen[file]];
+        change(&mut content.seen);
+        content.durable = content.seen.clone();
+        content.clean = content.seen.len();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -86,19 +109,35 @@ impl State {
         }
     }
 
-    /// What was not synced survives as any prefix.
-    fn tear(&mut self, i: usize) {
-        let keep = self.random.pick(self.contents[i].seen.len() as u64 + 1) as usize;
-        let garbage = self.random.pick(2) == 0;
-        let content = &mut self.contents[i];
-        if content.dirty {
-            content.durable = content.seen[..keep].to_vec();
-            if let Some(last) = content.durable.last_mut().filter(|_| garbage) {
-                *last ^= 0x55;
-            }
-            content.dirty = false;
+    /// As many of the bytes as are written, and whether that is all.
+    fn written<'a>(&mut self, bytes: &'a [u8]) -> (&'a [u8], io::Result<()>) {
+        if !self.fails() {
+            return (bytes, Ok(()));
         }
-        content.seen = content.durable.clone();
+        let error = if self.random.pick(4) == 0 { broken() } else { full() };
+        (&bytes[..self.random.pick(bytes.len() as u64 + 1) as usize], Err(error))
+    }
+
+    /// What is not held for written reaches the disk in part.
+    fn tear(&mut self, i: usize) {
+        let Content { seen, durable, clean } = &mut self.contents[i];
+        if *clean == seen.len() {
+            return;
+        }
+        let kept = *clean + self.random.pick((seen.len() - *clean) as u64 + 1) as usize;
+        durable.resize(durable.len().max(kept), 0);
+        let mut at = *clean;
+        while at < kept {
+            let end = ((at / SECTOR + 1) * SECTOR).min(kept);
+            if self.random.pick(4) > 0 {
+                durable[at..end].copy_from_slice(&seen[at..end]);
+            }
+            at = end;
+        }
+        if kept > *clean && self.random.pick(2) == 0 {
+            durable[kept - 1] ^= 0x55;
+        }
+        *clean = seen.len();
     }
 }
 
@@ -124,28 +163,32 @@ impl Disk for SimulatedDisk {
         if state.seen.contains_key(file) {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
-        let fails = state.fails();
-        let written = if fails { state.random.pick(bytes.len() as u64 + 1) as usize } else { bytes.len() };
-        state.contents.push(Content { seen: bytes[..written].to_vec(), durable: Vec::new(), dirty: true });
+        let (written, result) = state.written(bytes);
+        state.contents.push(Content { seen: written.to_vec(), durable: Vec::new(), clean: 0 });
         state.seen.insert(file.to_owned(), state.contents.len() - 1);
         state.changed.push(file.to_owned());
-        if fails { Err(full()) } else { Ok(()) }
+        result
+    }
+
+    fn append(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        let state = &mut *self.state();
+        let content = *state.seen.get(file).ok_or_else(missing)?;
+        let (written, result) = state.written(bytes);
+        state.contents[content].seen.extend_from_slice(written);
+        result
     }
 
     fn sync(&self, file: &Path) -> io::Result<()> {
         let state = &mut *self.state();
         let content = *state.seen.get(file).ok_or_else(missing)?;
         if state.fails() {
-            // The system goes on seeing all of it, and takes it for written.
-            let seen = state.contents[content].seen.clone();
             state.tear(content);
-            state.contents[content].seen = seen;
             return Err(broken());
         }
-        let content = &mut state.contents[content];
-        if std::mem::take(&mut content.dirty) {
-            content.durable = content.seen.clone();
-        }
+        let Content { seen, durable, clean } = &mut state.contents[content];
+        durable.resize(seen.len().max(durable.len()), 0);
+        durable[*clean..].copy_from_slice(&seen[*clean..]);
+        *clean = seen.len();
         Ok(())
     }
 
@@ -158,6 +201,13 @@ impl Disk for SimulatedDisk {
         state.seen.insert(to.to_owned(), content);
         state.changed.extend([from.to_owned(), to.to_owned()]);
         Ok(())
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.state().seen.contains_key(to) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        self.rename(from, to)
     }
 
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
@@ -179,6 +229,10 @@ impl Disk for SimulatedDisk {
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
         let state = self.state();
         state.seen.get(file).map(|content| state.contents[*content].seen.clone()).ok_or_else(missing)
+    }
+
+    fn size(&self, file: &Path) -> io::Result<u64> {
+        self.read(file).map(|bytes| bytes.len() as u64)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {

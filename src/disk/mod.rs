@@ -1,4 +1,10 @@
 //! The calls of a file system that durable files rest on, as a seam: the real one, and in tests one that fails.
+//!
+//! Checkpoints and the spool write through it, so that both can be tried against thousands of full disks, failed syncs
+//! and power cuts.
+
+#[cfg(test)]
+pub mod simulated;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,17 +18,26 @@ pub trait Disk: Send + Sync {
     /// Writes a file that must not exist yet. What was written need not survive a power cut before [`Disk::sync`].
     fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
 
+    /// Writes behind what a file holds, which must be there already. After an error any part of the bytes may be there.
+    fn append(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
+
     /// Makes a file's contents durable. After an error nothing may be assumed of them.
     fn sync(&self, file: &Path) -> io::Result<()>;
 
     /// Renames a file within its folder, over another one if need be, atomically.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Renames a file within its folder, atomically; an error if there is one of that name.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Makes what was created, renamed and removed in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
     /// The whole of a file.
     fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
+
+    /// The length of a file in bytes.
+    fn size(&self, file: &Path) -> io::Result<u64>;
 
     /// The files of a folder, sorted by name.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
@@ -44,6 +59,10 @@ impl Disk for RealDisk {
         OpenOptions::new().write(true).create_new(true).open(file)?.write_all(bytes)
     }
 
+    fn append(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().append(true).open(file)?.write_all(bytes)
+    }
+
     fn sync(&self, file: &Path) -> io::Result<()> {
         File::open(file)?.sync_all()
     }
@@ -52,12 +71,21 @@ impl Disk for RealDisk {
         fs::rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)?;
+        fs::remove_file(from)
+    }
+
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
 
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
         fs::read(file)
+    }
+
+    fn size(&self, file: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(file)?.len())
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
