@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fs;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The beginning of time for this process, by both clocks.
@@ -67,6 +67,9 @@ const PARTITIONS: i64 = 2;
 /// How long the source waits after the fill.
 const PAUSE: i64 = 500_000_000;
 
+/// When the first record behind the fill is due, in all partitions: the rows of one wait until the other has come as far.
+static RATED_FROM: OnceLock<i64> = OnceLock::new();
+
 impl Source for Crowd {
     const NAME: &'static str = "crowd";
 
@@ -96,7 +99,6 @@ impl Feed for Crowd {
             fill: each(self.fill),
             count: each(self.count),
             period: (PARTITIONS * 1_000_000_000).checked_div(self.rate as i64).unwrap_or(0),
-            rated_from: None,
         }))
     }
 
@@ -116,8 +118,6 @@ struct Walking {
     fill: i64,
     count: i64,
     period: i64,
-    /// When the first record behind the fill was due.
-    rated_from: Option<i64>,
 }
 
 /// 2026-01-01T00:00:00Z in microseconds.
@@ -133,7 +133,7 @@ impl Walking {
             let end = if self.given < self.fill { self.fill } else { self.count };
             return ((self.given + limit).min(end), 0);
         }
-        let from = *self.rated_from.get_or_insert_with(|| nanos() + PAUSE);
+        let from = *RATED_FROM.get_or_init(|| nanos() + PAUSE);
         let due = self.fill + ((nanos() - from) / self.period).max(0);
         (due.min(self.given + limit).min(self.count), from)
     }
