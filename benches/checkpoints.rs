@@ -1,13 +1,13 @@
-//! What it costs to survive: checkpoints of a million keys, and delivery exactly once through Kafka, each beside the same
-//! job without them in the same run.
+//! What it costs to survive: checkpoints of a million keys, and delivery exactly once through Kafka, each beside the
+//! same job without them in the same run.
 //!
 //! `cargo bench --bench checkpoints [-- --only state,j1,seen,transactions --keys 1000000 --rounds 3 --workers 2]`
 //!
 //! - `state`: windows of an hour (count, sum, min, max, mean, stddev) and z-scores of so many keys, all of which change
 //!   between two checkpoints: throughput and processor time, size and duration of a checkpoint, latency while nothing,
 //!   and while a checkpoint is under way, and the time until a job that was killed takes its first record.
-//! - `j1`: J1 from a topic into a topic. `seen`: from when a message is due until a consumer that reads what is committed
-//!   has it. `transactions`: bare transactions of so many messages with offsets, as [decision 7] has them.
+//! - `j1`: J1 from a topic into a topic. `seen`: from when a message is due until a consumer that reads what is
+//!   committed has it. `transactions`: bare transactions of so many messages with offsets, as [decision 7] has them.
 //!
 //! The last three want `EAGRE_KAFKA=127.0.0.1:19092`. Every run is a process of its own, and the runs alternate.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock and the environment")]

@@ -67,7 +67,8 @@ const PARTITIONS: i64 = 2;
 /// How long the source waits after the fill.
 const PAUSE: i64 = 500_000_000;
 
-/// When the first record behind the fill is due, in all partitions: the rows of one wait until the other has come as far.
+/// When the first record behind the fill is due, in all partitions: the rows of one wait until the other has come as
+/// far.
 static RATED_FROM: OnceLock<i64> = OnceLock::new();
 
 impl Source for Crowd {

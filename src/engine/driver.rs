@@ -12,7 +12,7 @@ use super::order::Order;
 use crate::batch::Batch;
 use crate::checkpoint::part::Group;
 use crate::fault::Failure;
-use crate::operator::{Arrival, Copied, Instance, Outputs, Ports, StepNames};
+use crate::operator::{Arrival, Copied, Copying, Instance, Outputs, Ports, StepNames};
 use crate::origin::Origin;
 use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
 use serde::{Deserialize, Serialize};
@@ -159,17 +159,33 @@ impl Driver {
         &mut self.outputs
     }
 
-    /// All that the driver knows, as far as it changed since the last snapshot: the groups of the operator's state that
-    /// changed, each with the next sequence of its derived rows; what waits, and the watermarks, whole.
+    /// All that the driver knows now, as far as it changed since the last snapshot: the groups of the operator's state
+    /// that changed, each with the next sequence of its derived rows; what waits, and the watermarks, whole. The groups
+    /// may still be to be copied: see [`Driver::copy_on`].
     pub fn snapshot(&mut self) -> Snapshot {
+        let (groups, begun) = match self.instance.snapshot() {
+            Copying::Unchanged => (None, false),
+            Copying::Whole(copied) => (Some(copied), false),
+            Copying::Begun => (None, true),
+        };
         Snapshot {
-            groups: self.instance.snapshot(),
+            groups,
+            begun,
             sequences: self.outputs.sequences().to_vec(),
             version: self.instance.state_version(),
             waiting: self.order.waiting().collect(),
             partitions: self.partitions.clone(),
             watermark: self.watermark,
         }
+    }
+
+    /// Goes on with the newest snapshot by about so many keys; says whether it is whole.
+    pub fn copy_on(&mut self, snapshot: &mut Snapshot, keys: usize) -> bool {
+        if snapshot.begun {
+            snapshot.groups = self.instance.copy_on(keys);
+            snapshot.begun = snapshot.groups.is_none();
+        }
+        !snapshot.begun
     }
 
     /// Takes over a key group as it was saved.
@@ -197,6 +213,8 @@ impl Driver {
 pub struct Snapshot {
     /// The key groups that changed, if any did.
     groups: Option<Copied>,
+    /// Whether they are still to be copied.
+    begun: bool,
     /// The next sequence of the rows derived for each.
     sequences: Vec<i64>,
     /// The format of their state.
@@ -212,10 +230,10 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether some key groups changed.
     pub fn has_groups(&self) -> bool {
-        self.groups.is_some()
+        self.groups.is_some() || self.begun
     }
 
-    /// The key groups that changed, once. May take long: it is no work for a worker.
+    /// The key groups that changed, once, when it is whole. May take long: it is no work for a worker.
     pub fn take_groups(&mut self) -> Vec<Group> {
         let mut groups = Vec::new();
         if let Some(copied) = self.groups.take() {

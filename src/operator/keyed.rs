@@ -7,7 +7,11 @@
 //! that comes just then still finds it, a later one does not. Whether a key is forgotten is asked of the times alone;
 //! the queue by which room is made as the watermark passes decides nothing.
 
-use super::{Arrival, Copied, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject, no_longer_read};
+mod copying;
+
+use super::{
+    Arrival, Copied, Copying, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject, no_longer_read,
+};
 use super::{Shown, StateRow, flattened, shown_time};
 use crate::batch::{Batch, Picked};
 use crate::fault::Failure;
@@ -19,6 +23,7 @@ use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime, Interval};
 use crate::value::{ColumnBuilder, Row, Value};
 use arrow::array::{Array, ArrayRef, StringBuilder, new_null_array};
 use arrow::compute;
+use copying::{FORM, PartialCopy};
 use hashbrown::HashTable;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -314,7 +319,7 @@ struct Keyed<K: KeyedOperator> {
     index: HashTable<Pointer>,
     slots: Vec<Option<Slot<K::State>>>,
     free: Vec<usize>,
-    timers: BTreeSet<(EventTime, Arc<[u8]>)>,
+    timers: BTreeSet<Timer>,
     /// In microseconds.
     ttl: Option<i64>,
     /// When to look whether the key of a slot is to be forgotten: for each that may be, at or before its time.
@@ -323,7 +328,12 @@ struct Keyed<K: KeyedOperator> {
     changed: Vec<bool>,
     /// The times that the call at hand has asked for.
     wake: Vec<EventTime>,
+    /// The copy that is being made.
+    copy: Option<PartialCopy<K::State>>,
 }
+
+/// When a key is to be woken.
+type Timer = (EventTime, Arc<[u8]>);
 
 /// Where a slot is, and half of its hash: that it is another's shows without looking there.
 #[derive(Clone, Copy)]
@@ -351,38 +361,6 @@ struct Slot<S> {
     look: EventTime,
 }
 
-/// Makes bytes of the key groups that changed. A timer that was asked for by a key that has been forgotten since has
-/// another key's place in memory, and is nobody's.
-fn saved<S: Serialize>(
-    changed: &[bool],
-    slots: &[Slot<S>],
-    timers: &[(EventTime, Arc<[u8]>)],
-    save: &mut dyn FnMut(KeyGroup, Vec<u8>),
-) {
-    let mut due: Vec<(*const u8, EventTime)> = timers.iter().map(|(at, key)| (key.as_ptr(), *at)).collect();
-    due.sort_unstable();
-    let due_of = |key: &Arc<[u8]>| -> Vec<EventTime> {
-        let from = due.partition_point(|(of, _)| *of < key.as_ptr());
-        due[from..].iter().take_while(|(of, _)| *of == key.as_ptr()).map(|(_, at)| *at).collect()
-    };
-    let mut groups = vec![Vec::new(); KEY_GROUPS];
-    slots.iter().for_each(|slot| groups[group_of(slot.hash) as usize].push(slot));
-    for (group, mut slots) in groups.into_iter().enumerate().filter(|(group, _)| changed[*group]) {
-        slots.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let keys = slots.iter().map(|slot| (&*slot.key, &slot.state, due_of(&slot.key), slot.touched));
-        let keys: Vec<Saved<&[u8], &S>> = keys.collect();
-        let bytes = if keys.is_empty() { Vec::new() } else { postcard::to_extend(&keys, vec![FORM]).expect(WRITES) };
-        save(group as KeyGroup, bytes);
-    }
-}
-
-/// What a key group on disk begins with, before key, state, timers and last touch of each key, in order of key. The
-/// former format begins with the number of keys, which is not 0, and has no touches.
-const FORM: u8 = 0;
-
-/// A key as it is saved.
-type Saved<K, S> = (K, S, Vec<EventTime>, EventTime);
-
 impl<K: KeyedOperator> Keyed<K> {
     fn new(operator: Arc<K>, shape: Arc<Shape>, ttl: Option<Interval>) -> Keyed<K> {
         Keyed {
@@ -396,6 +374,7 @@ impl<K: KeyedOperator> Keyed<K> {
             timers: BTreeSet::new(),
             changed: vec![false; KEY_GROUPS],
             wake: Vec::new(),
+            copy: None,
         }
     }
 
@@ -422,6 +401,8 @@ impl<K: KeyedOperator> Keyed<K> {
             self.slots.push(None);
             self.slots.len() - 1
         });
+        // It was nobody's when the copy was begun.
+        self.copy.iter_mut().for_each(|copy| copy.leave_out(slot));
         self.slots[slot] =
             Some(Slot { hash, key: key.into(), state: K::State::default(), touched: AFTER_ALL, look: BEFORE_ALL });
         let slots = &self.slots;
@@ -436,6 +417,7 @@ impl<K: KeyedOperator> Keyed<K> {
     }
 
     fn forget(&mut self, slot: usize) {
+        self.preserve(slot);
         let Some(Slot { hash, .. }) = self.slots[slot].take() else { return };
         self.free.push(slot);
         self.changed[group_of(hash) as usize] = true;
@@ -461,8 +443,17 @@ impl<K: KeyedOperator> Keyed<K> {
         slot
     }
 
+    /// Lets the copy that is being made have a slot before it changes.
+    #[inline]
+    fn preserve(&mut self, slot: usize) {
+        if let Some(copy) = &mut self.copy {
+            copy.preserve(slot, &self.slots);
+        }
+    }
+
     /// Notes when a key was touched last.
     fn note(&mut self, slot: usize, at: EventTime) {
+        self.preserve(slot);
         let entry = self.slots[slot].as_mut().expect("a slot that was found");
         entry.touched = at;
         if let Some(ttl) = self.ttl.filter(|_| entry.look == BEFORE_ALL && at != AFTER_ALL) {
@@ -489,6 +480,7 @@ impl<K: KeyedOperator> Keyed<K> {
 
     /// Calls the operator for one key; whatever it changed is noted here and nowhere else.
     fn call(&mut self, slot: usize, at: EventTime, row: Option<Row<'_>>) -> Result<(), Reject> {
+        self.preserve(slot);
         let Slot { hash, key, state, .. } = self.slots[slot].as_mut().expect("a slot that was found");
         let hash = *hash;
         self.changed[group_of(hash) as usize] = true;
@@ -512,7 +504,10 @@ impl<K: KeyedOperator> Keyed<K> {
         };
         for at in self.wake.drain(..) {
             // One that the key had asked for before it was forgotten gives way.
-            self.timers.replace((at, key.clone()));
+            let before = self.timers.replace((at, key.clone()));
+            if let Some(copy) = &mut self.copy {
+                copy.gain((at, key.clone()), before);
+            }
         }
         if forget {
             self.forget(slot);
@@ -539,7 +534,9 @@ impl<K: KeyedOperator> Keyed<K> {
     /// Fires the timers up to and at `until`, in order of time and key.
     fn fire(&mut self, until: EventTime) {
         while self.timers.first().is_some_and(|(at, _)| *at <= until) {
-            let (at, key) = self.timers.pop_first().expect("there is a first");
+            let timer = self.timers.pop_first().expect("there is a first");
+            self.copy.iter_mut().for_each(|copy| copy.lose(&timer));
+            let (at, key) = timer;
             let is_due = |slot: &usize| self.is_its_own(*slot, &key) && !self.is_over(*slot, at);
             if let Some(slot) = self.find(xxh3_64(&key), &key).filter(is_due) {
                 self.call(slot, at, None).expect("a timer rejects nothing");
@@ -565,17 +562,19 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
         self.forget_before(watermark);
     }
 
-    fn snapshot(&mut self) -> Option<Copied> {
+    fn snapshot(&mut self) -> Copying {
         if !self.changed.contains(&true) {
-            return None;
+            return Copying::Unchanged;
         }
         let changed = std::mem::replace(&mut self.changed, vec![false; KEY_GROUPS]);
-        let is_changed = |hash: u64| changed[group_of(hash) as usize];
-        // Room for all at once: to make more of it again and again costs more than the copy.
-        let mut slots = Vec::with_capacity(self.index.len());
-        slots.extend(self.slots.iter().flatten().filter(|slot| is_changed(slot.hash)).cloned());
-        let timers: Vec<_> = self.timers.iter().filter(|(_, key)| is_changed(xxh3_64(key))).cloned().collect();
-        Some(Box::new(move |save| saved(&changed, &slots, &timers, save)))
+        self.copy = Some(PartialCopy::of(changed, self.slots.len(), self.index.len()));
+        Copying::Begun
+    }
+
+    fn copy_on(&mut self, keys: usize) -> Option<Copied> {
+        let is_whole = self.copy.as_mut()?.go_on(keys, &self.slots, &self.timers);
+        let copy = self.copy.take_if(|_| is_whole)?;
+        Some(Box::new(move |save| copy.save(save)))
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
@@ -689,6 +688,7 @@ impl<K: KeyedOperator> Keyed<K> {
 #[cfg(test)]
 mod tests {
     use super::super::Column;
+    use super::copying::Saved;
     use super::*;
     use crate::check::check;
     use crate::registry::Registry;
@@ -803,7 +803,10 @@ mod tests {
     /// The key groups that changed, as they are saved.
     fn saved_of(instance: &mut dyn Instance) -> Vec<(KeyGroup, Vec<u8>)> {
         let mut groups = Vec::new();
-        instance.snapshot().into_iter().for_each(|copied| copied(&mut |group, bytes| groups.push((group, bytes))));
+        if let Copying::Begun = instance.snapshot() {
+            let copied = instance.copy_on(usize::MAX).expect("all of it");
+            copied(&mut |group, bytes| groups.push((group, bytes)));
+        }
         groups
     }
 

@@ -148,8 +148,12 @@ pub trait Accumulator {
     fn finish(&self, measures: &[Measure], cx: &Finishing<'_>) -> Vec<ArrayRef>;
     /// Appends a slot's partial.
     fn save(&self, slot: u32, bytes: &mut Vec<u8>);
-    /// The partials of some slots, in their order.
-    fn copy(&self, slots: &[u32]) -> Box<dyn Copies>;
+    /// Makes room for the copies of so many slots.
+    fn expect_copies(&mut self, count: usize);
+    /// Copies the partials of some slots, behind those that were copied before.
+    fn copy(&mut self, slots: &[u32]);
+    /// All that was copied, in that order.
+    fn take_copies(&mut self) -> Box<dyn Copies>;
     /// Takes a partial from the head of the bytes; gives the rest.
     fn load<'a>(&mut self, slot: u32, bytes: &'a [u8]) -> Result<&'a [u8], postcard::Error>;
 }
@@ -244,10 +248,11 @@ fn column<A: ArrowPrimitiveType>(values: impl ExactSizeIterator<Item = Option<A:
 struct Folded<F: Fold> {
     fold: F,
     partials: Vec<F::Partial>,
+    copies: Vec<F::Partial>,
 }
 
 fn boxed<F: Fold>(fold: F) -> Box<dyn Accumulator> {
-    Box::new(Folded { fold, partials: Vec::new() })
+    Box::new(Folded { fold, partials: Vec::new(), copies: Vec::new() })
 }
 
 impl<F: Fold> Accumulator for Folded<F> {
@@ -279,8 +284,16 @@ impl<F: Fold> Accumulator for Folded<F> {
         self.partials.save(slot as usize, bytes);
     }
 
-    fn copy(&self, slots: &[u32]) -> Box<dyn Copies> {
-        Box::new(slots.iter().map(|slot| self.partials[*slot as usize].clone()).collect::<Vec<_>>())
+    fn expect_copies(&mut self, count: usize) {
+        self.copies.reserve(count);
+    }
+
+    fn copy(&mut self, slots: &[u32]) {
+        self.copies.extend(slots.iter().map(|slot| self.partials[*slot as usize].clone()));
+    }
+
+    fn take_copies(&mut self) -> Box<dyn Copies> {
+        Box::new(std::mem::take(&mut self.copies))
     }
 
     fn load<'a>(&mut self, slot: u32, bytes: &'a [u8]) -> Result<&'a [u8], postcard::Error> {

@@ -257,6 +257,11 @@ impl Keys {
         (0..self.entries.len() as u32).filter(|id| self.entries[*id as usize].alive)
     }
 
+    /// How many numbers there are, and those of them that are no living key's.
+    pub fn numbers(&self) -> (usize, impl Iterator<Item = u32> + '_) {
+        (self.entries.len(), self.free.iter().chain(&self.dead).copied())
+    }
+
     /// How many keys live.
     pub fn len(&self) -> usize {
         self.index.len()

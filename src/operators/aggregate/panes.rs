@@ -8,20 +8,18 @@
 //! ```
 //! A slot is filled by one origin in the order of its sequence, so its bits are the same in every run.
 
-use super::accumulators::Copies;
+use super::copying::{PartialCopy, Saved, SavedKey, SavedSlot};
 use super::core::{Core, Fired, Firing, Shape};
 use super::grid::{Grid, ON_TIME, WHOLE};
-use super::keys::Bytes;
 use super::slots::{EMPTY, NOWHERE};
 use crate::batch::Batch;
 use crate::fault::Failure;
-use crate::key::{KEY_GROUPS, KeyGroup, group_of};
-use crate::operator::{Copied, Instance, Outputs, StateRow};
+use crate::key::KeyGroup;
+use crate::operator::{Copied, Copying, Instance, Outputs, StateRow};
 use crate::origin::Origin;
 use crate::schema::Field;
 use crate::time::{self, BEFORE_ALL, EventTime};
 use hashbrown::HashTable;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -51,6 +49,8 @@ pub struct Panes {
     scratch: Scratch,
     /// Panes that were freed, to be used again.
     spare: Vec<Pane>,
+    /// The copy that is being made.
+    copy: Option<PartialCopy>,
 }
 
 /// Memory that is used again from batch to batch, and from window to window.
@@ -72,12 +72,17 @@ struct Pane {
     scheduled: bool,
 }
 
+/// What a slot is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Place {
-    key: u32,
-    origin: Origin,
-    pane: EventTime,
-    bucket: EventTime,
+pub struct Place {
+    /// The key.
+    pub key: u32,
+    /// Whose records it has.
+    pub origin: Origin,
+    /// The beginning of the pane.
+    pub pane: EventTime,
+    /// The bucket of lateness.
+    pub bucket: EventTime,
 }
 
 /// A slot of a window that fires. Sorted, the slots of a key are in the order in which they are joined.
@@ -105,6 +110,7 @@ impl Panes {
             idle: 0,
             scratch: Scratch::default(),
             spare: Vec::new(),
+            copy: None,
         }
     }
 
@@ -250,6 +256,7 @@ impl Panes {
     fn absorb(&mut self, point: EventTime) {
         while let Some(first) = self.sightings.first_entry().filter(|first| *first.key() <= point) {
             for (key, end) in first.remove() {
+                self.copy.iter_mut().for_each(|copy| copy.preserve_key(key, &self.core.keys));
                 self.core.keys.see(key, end);
             }
         }
@@ -371,6 +378,7 @@ impl Panes {
 
     /// Takes slots out of use.
     fn leave(&mut self, slots: &[u32]) {
+        self.copy.iter_mut().for_each(|copy| copy.preserve(slots, &self.places, &mut self.core));
         self.core.slots.give(slots);
         for slot in slots {
             let entry = self.core.keys.entry_mut(self.places[*slot as usize].key);
@@ -388,7 +396,10 @@ impl Panes {
     fn forget_idle(&mut self) {
         let gone: Vec<u32> = self.core.keys.living().filter(|key| !self.matters(*key)).collect();
         self.idle -= gone.iter().filter(|key| self.core.keys.entry(**key).idle).count();
-        gone.into_iter().for_each(|key| self.core.keys.forget(key));
+        for key in gone {
+            self.copy.iter_mut().for_each(|copy| copy.preserve_key(key, &self.core.keys));
+            self.core.keys.forget(key);
+        }
     }
 
     /// Whether anything is to be remembered of a key.
@@ -437,90 +448,16 @@ impl Place {
     }
 }
 
-/// A key group on disk: what had been fired when it was saved, and its keys in order.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    watermark: EventTime,
-    keys: Vec<SavedKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedKey {
-    key: Vec<u8>,
-    seen: EventTime,
-    slots: Vec<SavedSlot>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedSlot {
-    pane: EventTime,
-    bucket: EventTime,
-    origin: Origin,
-    partials: Vec<u8>,
-}
-
-/// What panes know of the key groups that changed.
-struct CopiedPanes {
-    watermark: EventTime,
-    /// Ascending.
-    changed: Vec<KeyGroup>,
-    /// By number.
-    keys: Vec<CopiedKey>,
-    /// Of each slot.
-    places: Vec<Place>,
-    /// Of each accumulator, those of the slots in the same order.
-    partials: Vec<Box<dyn Copies>>,
-}
-
-struct CopiedKey {
-    number: u32,
-    group: usize,
-    bytes: Bytes,
-    seen: EventTime,
-}
-
-impl CopiedPanes {
-    fn save(self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        let places = &self.places;
-        let mut slots: Vec<u32> = (0..places.len() as u32).collect();
-        slots.sort_unstable_by_key(|slot| {
-            let Place { key, origin, pane, bucket } = places[*slot as usize];
-            (key, pane, origin, bucket)
-        });
-        let (mut groups, mut rest): (Vec<Vec<(&CopiedKey, &[u32])>>, &[u32]) = (vec![Vec::new(); KEY_GROUPS], &slots);
-        for key in &self.keys {
-            let own = rest.iter().take_while(|slot| places[**slot as usize].key == key.number).count();
-            let (slots, later) = rest.split_at(own);
-            groups[key.group].push((key, slots));
-            rest = later;
-        }
-        assert!(rest.is_empty(), "a slot's key lives");
-        for group in &self.changed {
-            let keys = &mut groups[*group as usize];
-            keys.sort_unstable_by(|(a, _), (b, _)| a.bytes.cmp(&*b.bytes));
-            let keys: Vec<SavedKey> = keys.iter().map(|(key, slots)| self.key(key, slots)).collect();
-            let saved = Saved { watermark: self.watermark, keys };
-            let write = || postcard::to_stdvec(&saved).expect("state can be written");
-            save(*group, if saved.keys.is_empty() { Vec::new() } else { write() });
-        }
-    }
-
-    fn key(&self, key: &CopiedKey, slots: &[u32]) -> SavedKey {
-        let slot = |slot: &u32| {
-            let Place { pane, bucket, origin, .. } = self.places[*slot as usize];
-            let mut partials = Vec::new();
-            self.partials.iter().for_each(|of| of.save(*slot as usize, &mut partials));
-            SavedSlot { pane, bucket, origin, partials }
-        };
-        SavedKey { key: key.bytes.to_vec(), seen: key.seen, slots: slots.iter().map(slot).collect() }
-    }
-}
-
 impl Instance for Panes {
     fn on_batch(&mut self, input: usize, batch: &Batch, out: &mut Outputs) {
         let (arguments, failed) = self.core.evaluate(batch, out);
         let mut late = Vec::new();
         self.assign(batch, &failed, &mut late);
+        if let Some(copy) = &mut self.copy {
+            let assigned = std::mem::take(&mut self.core.assigned);
+            copy.preserve(&assigned, &self.places, &mut self.core);
+            self.core.assigned = assigned;
+        }
         self.core.update(batch, &arguments, !failed.is_empty() || !late.is_empty());
         out.late(input, batch, &late);
     }
@@ -542,30 +479,26 @@ impl Instance for Panes {
         self.free(watermark);
     }
 
-    fn snapshot(&mut self) -> Option<Copied> {
+    fn snapshot(&mut self) -> Copying {
         let changed = self.core.changed();
-        if changed.is_empty() {
+        if !changed.contains(&true) {
+            return Copying::Unchanged;
+        }
+        let mut copy = PartialCopy::of(changed, self.watermark, self.empty, &self.core.keys);
+        let slots: usize = self.panes.values().map(|pane| pane.slots.len()).sum();
+        copy.want(self.core.slots.len(), slots, self.panes.values().flat_map(|pane| &pane.slots));
+        self.core.slots.expect_copies(slots);
+        self.copy = Some(copy);
+        Copying::Begun
+    }
+
+    fn copy_on(&mut self, keys: usize) -> Option<Copied> {
+        let copy = self.copy.as_mut()?;
+        if !copy.go_on(keys, &self.places, &mut self.core) {
             return None;
         }
-        let mut is_changed = vec![false; KEY_GROUPS];
-        changed.iter().for_each(|group| is_changed[*group as usize] = true);
-        let group = |key: u32| group_of(self.core.keys.entry(key).hash) as usize;
-        let keys = self.core.keys.living().filter(|key| is_changed[group(*key)] && self.matters(*key));
-        let copy = |key: u32| CopiedKey {
-            number: key,
-            group: group(key),
-            bytes: self.core.keys.entry(key).bytes.clone(),
-            seen: self.core.keys.seen(key),
-        };
-        // Room for all at once: to make more of it again and again costs more than the copy.
-        let mut copied_keys = Vec::with_capacity(self.core.keys.len());
-        copied_keys.extend(keys.map(copy));
-        let slots = self.panes.values().flat_map(|pane| &pane.slots).copied();
-        let slots: Vec<u32> = slots.filter(|slot| is_changed[group(self.places[*slot as usize].key)]).collect();
-        let places = slots.iter().map(|slot| self.places[*slot as usize]).collect();
-        let partials = self.core.slots.copy(&slots);
-        let copied = CopiedPanes { watermark: self.watermark, changed, keys: copied_keys, places, partials };
-        Some(Box::new(move |save| copied.save(save)))
+        let (copy, partials) = (self.copy.take()?, self.core.slots.take_copies());
+        Some(Box::new(move |save| copy.save(&partials, save)))
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {

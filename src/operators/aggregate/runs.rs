@@ -11,7 +11,7 @@ use super::slots::NOWHERE;
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::key::{KeyGroup, group_of};
-use crate::operator::{Copied, Instance, Outputs, StateRow, copied};
+use crate::operator::{Copying, Instance, Outputs, StateRow};
 use crate::schema::Field;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -190,9 +190,10 @@ impl Instance for Runs {
         self.tell(out);
     }
 
-    fn snapshot(&mut self) -> Option<Copied> {
+    fn snapshot(&mut self) -> Copying {
+        let changed = self.core.changed().into_iter().enumerate().filter(|(_, changed)| *changed);
         let mut groups: BTreeMap<KeyGroup, Vec<SavedRun>> =
-            self.core.changed().into_iter().map(|group| (group, Vec::new())).collect();
+            changed.map(|(group, _)| (group as KeyGroup, Vec::new())).collect();
         for key in self.core.keys.living() {
             let entry = self.core.keys.entry(key);
             let Some(keys) = groups.get_mut(&group_of(entry.hash)) else { continue };
@@ -204,7 +205,7 @@ impl Instance for Runs {
             keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") }
         };
-        copied(groups.into_iter().map(|(group, keys)| (group, bytes(keys))).collect())
+        Copying::of(groups.into_iter().map(|(group, keys)| (group, bytes(keys))).collect())
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {

@@ -76,9 +76,19 @@ impl Slots {
         bytes
     }
 
-    /// The partials of some slots, to be saved on any thread.
-    pub fn copy(&self, slots: &[u32]) -> Vec<Box<dyn Copies>> {
-        self.accumulators.iter().map(|a| a.copy(slots)).collect()
+    /// Makes room for the copies of so many slots.
+    pub fn expect_copies(&mut self, count: usize) {
+        self.accumulators.iter_mut().for_each(|a| a.expect_copies(count));
+    }
+
+    /// Copies the partials of some slots, behind those that were copied before.
+    pub fn copy(&mut self, slots: &[u32]) {
+        self.accumulators.iter_mut().for_each(|a| a.copy(slots));
+    }
+
+    /// What was copied of each accumulator, to be saved on any thread.
+    pub fn take_copies(&mut self) -> Vec<Box<dyn Copies>> {
+        self.accumulators.iter_mut().map(|a| a.take_copies()).collect()
     }
 
     /// Fills a slot from its bytes.
