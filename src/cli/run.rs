@@ -219,7 +219,7 @@ fn summary(plan: &Plan, status: &Status, workers: usize, mesh: Option<&MeshSetti
     advice(plan, status, resumed);
 }
 
-/// What checkpoints took and wrote of a step; the longest is told because meanwhile a worker did nothing else.
+/// What checkpoints took and wrote of a step: in all, and at most for one.
 fn saved(counts: &StepCounts) {
     let SavedCounts { copy_ns, write_ns, bytes, groups } = &counts.saved;
     let time = |tally: &Tallied| {

@@ -104,15 +104,15 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// So many key groups were copied since then, on the worker.
-    pub fn copied(&self, begun: Instant, groups: usize) {
-        self.copy.note(begun.elapsed().as_nanos() as u64);
-        self.groups.note(groups as u64);
+    /// A checkpoint was copied, on the worker, for so long in all.
+    pub fn copied(&self, time: Duration) {
+        self.copy.note(time.as_nanos() as u64);
     }
 
-    /// So many bytes were encoded and written since then, off the worker. Where nothing had to be, that is said too.
-    pub fn written(&self, begun: Instant, bytes: u64) {
-        self.write.note(if bytes == 0 { 0 } else { begun.elapsed().as_nanos() as u64 });
+    /// It was encoded and written, off the worker, for so long.
+    pub fn written(&self, time: Duration, groups: usize, bytes: u64) {
+        self.write.note(time.as_nanos() as u64);
+        self.groups.note(groups as u64);
         self.bytes.note(bytes);
     }
 }

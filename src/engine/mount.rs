@@ -383,7 +383,9 @@ pub fn step<'s>(
     let (worker, shard) = (mounting.worker(), mounting.scope.index());
     let saved = mounting.shared.metrics.steps[number][worker].saved.clone();
     let who = Who { step: number, worker, shard, name: name.to_owned(), saved };
-    let wake = mounting.scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let address = builder.operator_info().address;
+    let wake = mounting.scope.worker().sync_activator_for(address.to_vec());
+    let again = mounting.scope.activator_for(address);
     let mut running = RunningStep { driver, ports, shared: mounting.shared.clone(), who, saving: None };
     let keeper = mounting.keeper.clone();
     builder.build(move |mut caps| {
@@ -406,6 +408,9 @@ pub fn step<'s>(
             let Some(caps) = &mut held else { return };
             let frontier = least(frontiers);
             running.advance(frontier, caps);
+            if running.copy_on() {
+                again.activate();
+            }
             match frontier {
                 Some(epoch) => caps.iter_mut().for_each(|cap| cap.downgrade(&epoch)),
                 None => held = None,
@@ -451,6 +456,15 @@ impl RunningStep {
             }
         }
         self.close(frontier, caps);
+    }
+
+    /// Goes on with a copy that was begun; says whether there is more to copy.
+    fn copy_on(&mut self) -> bool {
+        let Some(saving) = &mut self.saving else { return false };
+        let begun = wall::now();
+        let more = saving.copy_on(&mut self.driver, &self.who);
+        self.shared.metrics.steps[self.who.step][self.who.worker].worked(begun);
+        more
     }
 
     fn accept(&mut self, input: usize, parcels: &mut Vec<Parcel>, caps: &[Capability<Epoch>]) {

@@ -14,6 +14,7 @@ use crate::checkpoint::manifest::Waiting;
 use crate::checkpoint::{Store, part};
 use crate::fault::Failure;
 use std::sync::Arc;
+use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -55,11 +56,29 @@ pub struct PutBy {
     pub caps: [Capability<Epoch>; 3],
 }
 
+/// A copy that has been begun, and the right to speak of its interval.
+struct Begun {
+    interval: Interval,
+    snapshot: Snapshot,
+    ack: StepAck,
+    cap: Capability<Epoch>,
+    /// How long it was copied.
+    copied: Duration,
+}
+
+/// For so long a worker copies before it looks at everything else.
+const TURN: Duration = Duration::from_millis(1);
+
+/// So many keys are copied between two looks at the clock.
+const KEYS: usize = 512;
+
 /// The saving of a step on one worker.
 pub struct Saving {
     keeper: Keeper,
     acks: AcksOut,
     letterbox: Letterbox<(Interval, StepAck)>,
+    /// What is being copied.
+    copying: Option<Begun>,
     /// The interval that the step is in, and the right to speak of it; none when everything is over.
     standing: Option<(Interval, Capability<Epoch>)>,
     put_by: Vec<PutBy>,
@@ -78,7 +97,8 @@ impl Saving {
     ) -> Saving {
         standing.downgrade(&epoch);
         let standing = Some((interval_of(epoch), standing));
-        Saving { keeper, acks, letterbox: Letterbox::new(wake), standing, put_by: Vec::new(), owed: Vec::new() }
+        let letterbox = Letterbox::new(wake);
+        Saving { keeper, acks, letterbox, copying: None, standing, put_by: Vec::new(), owed: Vec::new() }
     }
 
     /// Whether what comes in this epoch comes before its interval has begun here.
@@ -102,34 +122,59 @@ impl Saving {
         Some(Over { interval: *interval, next })
     }
 
-    /// Copies what the driver knows, and has it written.
+    /// Begins to copy what the driver knows, to have it written: see [`Saving::copy_on`].
     pub fn save(&mut self, driver: &mut Driver, who: &Who, over: Over) {
+        self.copy_all(driver, who);
         let Over { interval, next } = over;
         let Some((_, mut standing)) = self.standing.take() else { return };
         let begun = wall::now();
         let snapshot = driver.snapshot();
-        who.saved.copied(begun, snapshot.groups.len());
         let partitions = snapshot.partitions.iter().map(|(origin, watermark)| (*origin, *watermark)).collect();
         let (step, worker, watermark) = (who.step, who.shard, snapshot.watermark);
         let ack = StepAck { step, worker, part: None, waiting: Vec::new(), watermark, partitions };
-        if snapshot.groups.is_empty() && snapshot.waiting.is_empty() {
-            who.saved.written(begun, 0);
+        let copied = begun.elapsed();
+        if !snapshot.has_groups() && snapshot.waiting.is_empty() {
+            who.saved.copied(copied);
+            who.saved.written(Duration::ZERO, 0, 0);
             self.acks.activate().session(&standing).give(Ack::Step(ack));
         } else {
-            let (name, saved) = (who.name.clone(), who.saved.clone());
-            let write = move |store: &Store| {
-                let begun = wall::now();
-                let ack = write(store, interval, &name, snapshot, ack)?;
-                saved.written(begun, ack.bytes());
-                Ok((interval, ack))
-            };
-            self.keeper.keep(&self.letterbox, write);
-            self.owed.push((interval, standing.clone()));
+            self.copying = Some(Begun { interval, snapshot, ack, cap: standing.clone(), copied });
+        }
+        if next.is_none() {
+            self.copy_all(driver, who);
         }
         self.standing = next.map(|next| {
             standing.downgrade(&first_epoch(next));
             (next, standing)
         });
+    }
+
+    /// Goes on copying for a while, and has written what is whole; says whether there is more to copy.
+    pub fn copy_on(&mut self, driver: &mut Driver, who: &Who) -> bool {
+        let begun = wall::now();
+        self.copying.is_some() && !self.copy_while(driver, who, || begun.elapsed() < TURN)
+    }
+
+    fn copy_all(&mut self, driver: &mut Driver, who: &Who) {
+        self.copy_while(driver, who, || true);
+    }
+
+    fn copy_while(&mut self, driver: &mut Driver, who: &Who, may_go_on: impl Fn() -> bool) -> bool {
+        let Some(copying) = &mut self.copying else { return true };
+        let begun = wall::now();
+        while !driver.copy_on(&mut copying.snapshot, KEYS) {
+            if !may_go_on() {
+                copying.copied += begun.elapsed();
+                return false;
+            }
+        }
+        let Some(Begun { interval, snapshot, ack, cap, copied }) = self.copying.take() else { return true };
+        who.saved.copied(copied + begun.elapsed());
+        let (name, saved) = (who.name.clone(), who.saved.clone());
+        let write = move |store: &Store| Ok((interval, write(store, interval, &name, snapshot, ack, &saved)?));
+        self.keeper.keep(&self.letterbox, write);
+        self.owed.push((interval, cap));
+        true
     }
 
     /// What was put by and is due in the interval that has begun.
@@ -153,11 +198,15 @@ fn write(
     store: &Store,
     interval: Interval,
     name: &str,
-    snapshot: Snapshot,
+    mut snapshot: Snapshot,
     mut ack: StepAck,
+    saved: &Saved,
 ) -> Result<StepAck, Failure> {
-    if !snapshot.groups.is_empty() {
-        let bytes = part::encode(name, &snapshot.groups);
+    let (begun, mut count) = (wall::now(), 0);
+    if snapshot.has_groups() {
+        let groups = snapshot.take_groups();
+        count = groups.len();
+        let bytes = part::encode(name, &groups);
         ack.part = Some(store.put(interval, name, ack.worker, &bytes)?);
     }
     let mut waiting = snapshot.waiting;
@@ -168,5 +217,6 @@ fn write(
         let file = store.put(interval, &format!("{name}.waiting-{input}"), ack.worker, &bytes)?;
         ack.waiting.push(Waiting { input, file });
     }
+    saved.written(begun.elapsed(), count, ack.bytes());
     Ok(ack)
 }
