@@ -94,11 +94,19 @@ impl Store {
 
     /// Makes a checkpoint of what was put: when this returns, it is there for good.
     pub fn commit(&self, manifest: &Manifest) -> Result<(), Failure> {
-        if self.is_fenced()? {
-            return Err(Failure::new(format!("another run of the job has taken over {}", self.storage.place()))
-                .help("only one run of a job may go on: this one ends"));
+        self.look_for_claims()?;
+        self.storage.put(&manifest_name(manifest.id), &manifest.to_bytes())?;
+        // A claim that was put there meanwhile may have looked for checkpoints before or after this one came. In either
+        // case nobody may publish for it but the run that claimed.
+        self.look_for_claims()
+    }
+
+    fn look_for_claims(&self) -> Result<(), Failure> {
+        if !self.is_fenced()? {
+            return Ok(());
         }
-        self.storage.put(&manifest_name(manifest.id), &manifest.to_bytes())
+        Err(Failure::new(format!("another run of the job has taken over {}", self.storage.place()))
+            .help("only one run of a job may go on: this one ends"))
     }
 
     /// All checkpoints, newest first. Only manifests are read; [`Store::verify`] reads the rest.
@@ -313,6 +321,11 @@ mod tests {
         let refused = commit(&older, 41).expect_err("fenced off").to_string();
         assert!(refused.starts_with("another run of the job has taken over"), "{refused}");
         assert!(first > 41, "{first}");
+        // One that slept between looking and committing has a checkpoint there that it may not publish.
+        assert!(older.storage.read(&manifest_name(41)).expect("read").is_none());
+        let late = older.put(42, "counts", 0, b"some state").expect("a name of its own");
+        older.storage.put(&manifest_name(42), &example(42, vec![late]).to_bytes()).expect("a name of its own");
+        assert!(older.look_for_claims().is_err());
         commit(&newer, first).expect("committed");
         assert_eq!(newer.newest().expect("read").0.map(|manifest| manifest.id), Some(first));
     }

@@ -266,6 +266,26 @@ fn an_older_checkpoint_takes_rows_back() {
 }
 
 #[test]
+fn what_a_run_that_was_taken_over_writes_is_nowhere() {
+    for text in KINDS {
+        let world = World::new(text);
+        let mut asleep = world.open(None);
+        step(&mut *asleep, 1, 0..20);
+        let newest = step(&mut *asleep, 2, 20..31);
+        asleep.write(&batch(31..40)).and_then(|()| asleep.flush()).expect("written");
+        let mut writer = world.open(Some(&newest));
+        // It wakes up, and may write until it would commit.
+        asleep.write(&batch(40..60)).and_then(|()| asleep.flush()).ok();
+        step(&mut *writer, 4, 31..50);
+        asleep.write(&batch(60..90)).and_then(|()| asleep.flush()).ok();
+        drop(asleep);
+        step(&mut *writer, 5, 50..70);
+        writer.finish().expect("finished");
+        assert_eq!(world.rows(), (0..70).collect::<Vec<_>>(), "{text}");
+    }
+}
+
+#[test]
 fn delivery_and_shape_may_change_between_runs() {
     for text in KINDS {
         let world = World::new(text);

@@ -6,12 +6,16 @@
 //! ```
 //! Files aside lie in one folder, `.JOB-SINK.aside`, below what the sink's path always begins with, so that a rename
 //! brings them to their place and none is overlooked when a job goes on.
+//!
+//! **A run that was taken over may still be there**, asleep, with files open. Who writes holds a lock of each file. Where a
+//! run that goes on finds one locked, it goes on with a copy of its own under the same name: whatever the other writes when
+//! it wakes up is in a file without a name. A lock that nobody holds any more is the system's to take away.
 
 use crate::fault::Failure;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -38,11 +42,11 @@ impl Mark {
         Ok(Some(Mark::new(bytes, &tail_of(path, bytes)?)))
     }
 
-    /// Cuts a file back to this mark, durably; false where it is not there.
-    pub fn cut(self, path: &Path) -> Result<bool, Failure> {
+    /// Cuts a file back to this mark, durably, and gives it locked; `None` where it is not there.
+    pub fn cut(self, path: &Path) -> Result<Option<File>, Failure> {
         let name = path.display();
         let cannot = |error| Failure::new(format!("cannot cut {name} back to what the checkpoint has of it: {error}"));
-        let Some(found) = length(path).map_err(cannot)? else { return Ok(false) };
+        let Some(found) = length(path).map_err(cannot)? else { return Ok(None) };
         let help = "bring the file back as it was, or begin anew with `--from none`";
         if found < self.bytes {
             let message = format!("{name} has {found} bytes, but had {} at the checkpoint", self.bytes);
@@ -52,8 +56,35 @@ impl Mark {
             return Err(Failure::new(format!("{name} is not the file that it was at the checkpoint")).help(help));
         }
         let file = OpenOptions::new().write(true).open(path).map_err(cannot)?;
-        file.set_len(self.bytes).and_then(|()| file.sync_all()).map_err(cannot)?;
-        Ok(true)
+        if !is_locked_by_another(&file).map_err(cannot)? {
+            file.set_len(self.bytes).and_then(|()| file.sync_all()).map_err(cannot)?;
+            return Ok(Some(file));
+        }
+        self.copy(path).map(Some).map_err(cannot)
+    }
+
+    /// Puts a copy as far as this mark in the place of a file.
+    fn copy(self, path: &Path) -> io::Result<File> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".cut");
+        let aside = path.with_file_name(name);
+        let mut copy = OpenOptions::new().write(true).create(true).truncate(true).open(&aside)?;
+        io::copy(&mut File::open(path)?.take(self.bytes), &mut copy)?;
+        copy.sync_all()?;
+        copy.lock()?;
+        fs::rename(&aside, path)?;
+        sync_folder(folder_of(path))?;
+        Ok(copy)
+    }
+}
+
+/// Takes the lock of a file, or says that another has it. Where there are no locks nobody has one.
+pub fn is_locked_by_another(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use super::Template;
 use super::durable::{self, Asides, Complete, Mark, Numbers, Outbox, UnderWay};
-use super::part::{Kind, Part, Place};
+use super::part::{How, Kind, Part, Place};
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::formats::parquet_writer;
 use crate::sink::Writer;
 use crate::time::{EventTime, floor_to};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,10 @@ pub struct Files {
     pub complete: Vec<Complete>,
     /// How many of these the sealed checkpoint has.
     pub sealed: usize,
+    /// The file that was cut back, locked until it is written to.
+    pub cut: Option<File>,
+    /// Whether the one file was not there at the checkpoint that is gone on from, and is to be made.
+    pub is_gone: bool,
 }
 
 const OPEN_MAX: usize = 8;
@@ -112,7 +116,13 @@ impl Files {
             return Err(Failure::new(message).help("set roll_size, or leave out delivery = \"at_least_once\""));
         }
         if !self.goes_aside() {
-            return Part::open(path, &Place::Own { keep: self.keep }, &self.kind, self.exact);
+            let how = match (self.keep, mem::take(&mut self.is_gone)) {
+                (true, false) => How::Kept,
+                (true, true) => How::New,
+                (false, _) => How::Emptied,
+            };
+            self.cut = None;
+            return Part::open(path, &Place::Own { how }, &self.kind, self.exact);
         }
         let number = self.asides.number();
         let place = Place::Aside { number, path: self.asides.path(number) };
@@ -174,10 +184,11 @@ impl Files {
     }
 
     /// Cuts the one file back that is written under its own name. People may take it away or empty it between runs.
-    fn restore_single(&self, path: &Path, mark: Option<Mark>) -> Result<(), Failure> {
+    fn restore_single(&mut self, path: &Path, mark: Option<Mark>) -> Result<(), Failure> {
+        self.is_gone = mark.is_none() && self.exact && !self.append;
         match mark {
             Some(_) if durable::length(path).is_ok_and(|length| length.is_none_or(|length| length == 0)) => Ok(()),
-            Some(mark) => mark.cut(path).map(drop),
+            Some(mark) => mark.cut(path).map(|cut| self.cut = cut),
             None if path.is_file() => fs::remove_file(path).map_err(|error| unreadable(path, &error)),
             None => Ok(()),
         }
@@ -188,7 +199,7 @@ impl Files {
         let at = self.asides.path(file.number);
         let (path, number) = (file.path.clone(), file.number);
         if file.is_parquet {
-            if file.mark.cut(&at.with_extension("journal"))? {
+            if file.mark.cut(&at.with_extension("journal"))?.is_some() {
                 return Part::replay(path, number, &at, &self.kind).map(Some);
             }
             return self.restore_parquet(file);
@@ -200,7 +211,7 @@ impl Files {
             let back = durable::make_folder(durable::folder_of(&at)).and_then(|()| fs::rename(&path, &at));
             back.map_err(|error| unreadable(&path, &error))?;
         }
-        if !file.mark.cut(&at)? {
+        if file.mark.cut(&at)?.is_none() {
             return Ok(None);
         }
         Part::reopen(path, number, &at, file.rows, &self.kind).map(Some)

@@ -5,7 +5,7 @@
 //! compressed with zstd. Rows are gathered until a frame is worth it or the journal is sealed.
 
 use super::durable::Mark;
-use super::part::Counted;
+use super::part::{Counted, How};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
@@ -30,14 +30,14 @@ pub struct Journal {
 impl Journal {
     /// Begins the journal of the file at that place.
     pub fn create(at: &Path) -> io::Result<Journal> {
-        let file = Counted::open(&at.with_extension("journal"), false)?;
+        let file = Counted::open(&at.with_extension("journal"), How::Emptied, true)?;
         Ok(Journal { file, waiting: Vec::new(), rows: 0 })
     }
 
     /// Gives all records of a journal, in order, and goes on with it.
     pub fn reopen(at: &Path, each: impl FnMut(RecordBatch) -> io::Result<()>) -> io::Result<Journal> {
         read(&at.with_extension("journal"), each)?;
-        let file = Counted::open(&at.with_extension("journal"), true)?;
+        let file = Counted::open(&at.with_extension("journal"), How::Kept, true)?;
         Ok(Journal { file, waiting: Vec::new(), rows: 0 })
     }
 

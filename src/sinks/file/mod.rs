@@ -200,6 +200,8 @@ impl Sink for FileSink {
             open: BTreeMap::new(),
             complete: Vec::new(),
             sealed: 0,
+            cut: None,
+            is_gone: false,
         };
         if !opening.resumes {
             writer.clear()?;

@@ -32,7 +32,7 @@ pub struct Kind {
 /// Where the bytes of a file lie while it is written.
 pub enum Place {
     /// Under its own name; what is there already is kept or not.
-    Own { keep: bool },
+    Own { how: How },
     /// Aside, under another name, until it is complete.
     Aside { number: u64, path: PathBuf },
 }
@@ -74,11 +74,11 @@ const TEXT_MAX: usize = 256 * 1024;
 impl Part {
     /// Begins a file, or goes on with it where what is there is kept. With `sealable` it must be one that can be cut.
     pub fn open(path: PathBuf, place: &Place, kind: &Kind, sealable: bool) -> Result<Part, Failure> {
-        let (at, keep, aside) = match place {
-            Place::Own { keep } => (path.as_path(), *keep, None),
-            Place::Aside { number, path } => (path.as_path(), false, Some(*number)),
+        let (at, how, aside) = match place {
+            Place::Own { how } => (path.as_path(), *how, None),
+            Place::Aside { number, path } => (path.as_path(), How::Emptied, Some(*number)),
         };
-        let file = Counted::open(at, keep).map_err(|error| cannot_open(&path, &error))?;
+        let file = Counted::open(at, how, sealable).map_err(|error| cannot_open(&path, &error))?;
         if sealable && !file.regular {
             let message = format!("nothing is delivered exactly once to {}, which is no regular file", path.display());
             return Err(Failure::new(message).help("write delivery = \"at_least_once\""));
@@ -93,14 +93,14 @@ impl Part {
 
     /// Goes on with a file of lines aside, which has been cut back.
     pub fn reopen(path: PathBuf, number: u64, at: &Path, rows: u64, kind: &Kind) -> Result<Part, Failure> {
-        let file = Counted::open(at, true).map_err(|error| cannot_open(&path, &error))?;
+        let file = Counted::open(at, How::Kept, true).map_err(|error| cannot_open(&path, &error))?;
         Ok(Part { rows, rows_written: rows, ..Part::around(path, Some(number), file, kind)? })
     }
 
     /// Makes a Parquet file aside once more, out of its journal, which has been cut back.
     pub fn replay(path: PathBuf, number: u64, at: &Path, kind: &Kind) -> Result<Part, Failure> {
         let cannot = |error| cannot_open(&path, &error);
-        let file = Counted::open(at, false).map_err(cannot)?;
+        let file = Counted::open(at, How::Emptied, true).map_err(cannot)?;
         let columns = Journal::columns(at).map_err(cannot)?.unwrap_or_else(|| parquet_writer::columns(&kind.schema));
         let target = Target::Parquet(Box::new(ParquetWriter::new(columns, file).map_err(cannot)?));
         let mut part = Part::of(path, Some(number), target, kind);
@@ -310,6 +310,17 @@ fn cannot_open(path: &Path, error: &io::Error) -> Failure {
         .help("check the path, and who may write to its folder")
 }
 
+/// What becomes of what a file has when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It is kept.
+    Kept,
+    /// It is taken away.
+    Emptied,
+    /// The file must not be there.
+    New,
+}
+
 /// A file that knows how many bytes it has, and the last of them.
 pub struct Counted {
     file: fs::File,
@@ -321,20 +332,24 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Opens a file behind what it has, or empties it.
-    pub fn open(path: &Path, keep: bool) -> io::Result<Counted> {
+    /// Opens a file; with `alone`, one that no other run of the job writes to.
+    pub fn open(path: &Path, how: How, alone: bool) -> io::Result<Counted> {
         durable::make_folder(durable::folder_of(path))?;
         let mut options = fs::OpenOptions::new();
-        options.create(true);
-        if keep {
-            options.append(true)
-        } else {
-            options.write(true).truncate(true)
+        match how {
+            How::Kept => options.append(true).create(true),
+            How::Emptied => options.write(true).create(true),
+            How::New => options.append(true).create_new(true),
         };
         let file = options.open(path)?;
-        let found = file.metadata()?;
-        let regular = found.is_file();
-        let bytes = if regular { found.len() } else { 0 };
+        let regular = file.metadata()?.is_file();
+        if regular && alone && durable::is_locked_by_another(&file)? {
+            return Err(io::Error::new(ErrorKind::ResourceBusy, "another run of the job writes to it"));
+        }
+        if regular && how == How::Emptied {
+            file.set_len(0)?;
+        }
+        let bytes = if regular { file.metadata()?.len() } else { 0 };
         let tail = if bytes == 0 { Vec::new() } else { durable::tail_of(path, bytes)? };
         Ok(Counted { file, bytes, tail, regular, synced: None })
     }
