@@ -15,6 +15,7 @@
 //! | `change` | the incremental step: which pairs change when a record enters or leaves |
 //! | `sums` | the same for statistics alone: half a million pairs that change at once, in microseconds |
 //! | [`window`] | the window: steps in O(log n) for each pair that changes, whatever the series; 9.2 bytes a value |
+//! | `view` | what the step means for one window, where several share the values |
 //! | `index` | what stretches of the window reach: lowest, highest, greatest rise and fall |
 //! | [`tree`] | any stretch of a series (all scales of one), and corrections of values long past |
 //! | [`pair`] | sublevel, superlevel, extended; a pair with the positions of its records; who hears of changes |
@@ -43,9 +44,10 @@ pub mod tree;
 pub mod window;
 
 mod change;
-mod index;
+pub(super) mod index;
 mod longest;
-mod sums;
+pub(super) mod sums;
+pub(super) mod view;
 
 #[cfg(test)]
 mod tests;

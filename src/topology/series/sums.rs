@@ -37,7 +37,7 @@ struct Part {
 
 /// The parts with many steps.
 #[derive(Clone, Debug)]
-pub(super) struct Sums {
+pub(in super::super) struct Sums {
     power: u32,
     tolerance: f64,
     many: u64,
