@@ -69,8 +69,7 @@ fn measure(shapes: &[Shape], hop: usize, values: usize) -> [f64; 2] {
         for _ in 0..values / hop {
             (0..hop).for_each(|_| push(&mut scales));
             vector.clear();
-            let (ring, parts) = scales.parts();
-            parts.iter_mut().for_each(|scale| scale.features(ring, &mut workspace, &mut vector));
+            scales.features(&mut workspace, &mut vector);
             black_box(&vector);
         }
         (thread_time() - start).as_secs_f64() * 1e6 / (values / hop * hop) as f64

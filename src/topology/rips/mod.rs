@@ -39,6 +39,7 @@
 //! | `algebra` | from certificates to bars |
 //! | `transposed` | the same for thousands of loops |
 //! | `cycle` | closed paths that live as a bar does |
+//! | `nested` | what a window learns from a larger one that ends with the same points |
 //! | `window` | points come and go; which way is cheaper |
 //! | `lanes` | AVX-512, AVX2, or neither: the same bits; the only `unsafe` of the room |
 //!
@@ -55,6 +56,7 @@ mod embedding;
 mod lanes;
 mod lunes;
 mod metric;
+mod nested;
 mod sweep;
 mod transposed;
 mod window;

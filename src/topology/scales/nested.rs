@@ -55,6 +55,7 @@ pub(super) struct Nested {
     common: Sums,
     told: Told,
     remembered: Remembered,
+    lengths: Vec<usize>,
     summaries: Vec<Summary>,
     summarised: bool,
 }
@@ -88,7 +89,8 @@ impl Nested {
             index: Index::new(lengths.last().map_or(0, |length| *length.min(&ROOM_MAX)), SHIFTS),
             summaries: vec![Summary::default(); lengths.len()],
             summarised: true,
-            nests: lengths.into_iter().map(nest).collect(),
+            nests: lengths.iter().copied().map(nest).collect(),
+            lengths,
             common: Sums::default(),
             told: Told { wanted, ..Told::default() },
             remembered: Remembered::default(),
@@ -128,8 +130,9 @@ impl Nested {
     }
 
     /// The statistics of the window of this length, as they were when brought up to date; 0 where they are not wanted.
+    #[inline]
     pub(super) fn summary(&self, length: usize) -> Summary {
-        let place = self.nests.binary_search_by_key(&length, |nest| nest.length);
+        let place = self.lengths.iter().position(|other| *other == length);
         place.map(|place| self.summaries[place]).unwrap_or_default()
     }
 
