@@ -192,6 +192,7 @@ fn oscillation(bytes: &mut Bytes) {
         filtration: bytes.filtration(),
         tolerance: if bytes.chance(2) { 0.0 } else { bytes.value() },
         power: bytes.of(&[0, 1, 2, 3]),
+        levels: bytes.values(5),
         ..sliding::Settings::new(Reach::Count(count))
     };
     let Ok(mut sliding) = Sliding::new(settings) else { return };

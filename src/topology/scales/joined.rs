@@ -163,7 +163,8 @@ impl Scales {
         self.ring.summarise();
         for (index, larger) in &self.order {
             let (before, scale, after) = apart(&mut self.scales, *index);
-            let larger = larger.map(|larger| if larger < *index { &before[larger] } else { &after[larger - index - 1] });
+            let larger =
+                larger.map(|larger| if larger < *index { &before[larger] } else { &after[larger - index - 1] });
             scale.follow(&self.ring, larger, workspace);
         }
         self.scales.iter().for_each(|scale| scale.append(&self.ring, vector));

@@ -140,7 +140,7 @@ impl View {
     ) {
         let (range, tolerance) = (self.range(index), self.tolerance);
         let first = if let Some(statistics) = changes.statistics() {
-            let sums = sums.filter(|sums| sums.fit(statistics.power()));
+            let sums = sums.filter(|sums| sums.fit(statistics));
             let mut summed = Summed { sums, index, tolerance, enters: ENTERS, statistics };
             end_point::<SUPER, ENTERS>(index, range, end, &mut summed)
         } else {
