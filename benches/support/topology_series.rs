@@ -118,8 +118,8 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
     );
 }
 
-/// The dearest steps there are: a value that changes every pair of the window, with statistics, with a Betti curve of so
-/// many levels too, and told one by one.
+/// The dearest steps there are: a value that changes every pair of the window, with statistics, with a Betti curve of
+/// so many levels too, and told one by one.
 fn cascades(count: usize, levels: u32, clock: &impl Fn() -> Duration) {
     let swing = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
     let window = |values: &mut dyn Iterator<Item = f64>| {
@@ -151,7 +151,8 @@ fn cascades(count: usize, levels: u32, clock: &impl Fn() -> Duration) {
     let bytes = (leaves.0.heap_bytes() + leaves.1.heap_bytes()) as f64 / count as f64;
     let [[enters, enters_told], [leaves, leaves_told]] = times;
     println!(
-        "{count:8}, {levels:4} levels: all pairs change as a value enters, statistics {enters:.1} us, told {enters_told:.1} us; \
+        "{count:8}, {levels:4} levels: all pairs change as a value enters, statistics {enters:.1} us, \
+         told {enters_told:.1} us; \
          as one leaves, {leaves:.1} us, told {leaves_told:.1} us; {bytes:.2} B/value",
     );
 }

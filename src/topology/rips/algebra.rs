@@ -420,8 +420,8 @@ impl<const N: usize> Chains for Dense<N> {
     }
 }
 
-/// Ascending lists, and bitsets in place of those that have grown long: for clouds that open thousands of loops at once,
-/// as groups do whose points are nearer to all of the other groups than to each other.
+/// Ascending lists, and bitsets in place of those that have grown long: for clouds that open thousands of loops at
+/// once, as groups do whose points are nearer to all of the other groups than to each other.
 #[derive(Clone, Debug, Default)]
 struct Mixed {
     chains: Vec<Chain>,
@@ -435,7 +435,7 @@ enum Chain {
     Many(Vec<u64>),
 }
 
-/// A list that is longer, and so has more bytes than a bitset of this share of its loops, becomes a bitset.
+/// A list with more than one entry for so many loops, from the oldest to its youngest, becomes a bitset.
 const LOOPS_PER_ENTRY: usize = 64;
 
 impl Chain {

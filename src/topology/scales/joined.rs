@@ -6,9 +6,9 @@
 //!   (`nested.rs`); each further window costs a few additions, and the reading of its sums when it is asked.
 //! - **Series** asked every [`HOP_OF_STRETCHES`] values or more are stretches of one tree in the ring: a value is
 //!   pushed into it once for all of them, and only the reading is done for each.
-//! - **Clouds** follow the ring when they are asked. They share it and a workspace. A slide costs about n^2: windows whose
-//!   sizes halve cost little more than the largest. Of one embedding, a smaller window takes over from the next larger
-//!   one what it knows of lunes (`rips/nested.rs`), which saves it most of the search.
+//! - **Clouds** follow the ring when they are asked. They share it and a workspace. A slide costs about n^2: windows
+//!   whose sizes halve cost little more than the largest. Of one embedding, a smaller window takes over from the next
+//!   larger one what it knows of lunes (`rips/nested.rs`), which saves it most of the search.
 //!
 //! Both ways of a series have the same bits, since sums are exact. The whole is a function of the settings, of the
 //! values in the ring, and (the correlation) of the vectors it remembers; so that is what is stored.
@@ -16,9 +16,10 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::correlation::{Correlation, FEATURES_MAX};
-use super::nested::{Nested, Wanted};
+use super::nested::Nested;
 use super::ring::{Ring, Upkeep};
 use super::scale::{Number, REACH_MAX, Scale, ScaleSettings, Shape};
+use super::sums::Wanted;
 use crate::topology::rips::Workspace;
 use crate::topology::series::pair::Filtration;
 use crate::topology::series::tree::Tree;
@@ -157,8 +158,8 @@ impl Scales {
         vector
     }
 
-    /// Appends the features of all scales to `vector`, side by side, and does not remember them. Clouds of one embedding
-    /// learn from each other.
+    /// Appends the features of all scales to `vector`, side by side, and does not remember them. Clouds of one
+    /// embedding learn from each other.
     pub fn features(&mut self, workspace: &mut Workspace, vector: &mut Vec<f64>) {
         self.ring.summarise();
         for (index, larger) in &self.order {

@@ -14,10 +14,7 @@
 //! next longer window is asked, and so on; of one that leaves, each for itself. Extended persistence, in which the
 //! lowest and the highest value are a pair, is not shared.
 //!
-//! **Sums** are exact, so the sum of `common` and `own` has the bits of one that was kept for the window alone. To be
-//! cheap as well they are fixed-point numbers of 128 bits ([`Grid`]): to count a step is three additions, to read a sum
-//! another one and a rounding. Lengths that do not fit, of series whose lengths differ by more than `2^25` or so, go
-//! into long sums beside them, which cost what they cost a window alone.
+//! Sums are exact, so the sum of `common` and `own` has the bits of one that was kept for the window alone (`sums.rs`).
 //!
 //! **Cost.** That of one window, and for each further one about 20 ns: eight windows that are asked at every value cost
 //! twice as much as one. The windows are stretches of one index, 9.2 bytes a value of the longest one; to remember what
@@ -25,8 +22,8 @@
 
 use std::collections::VecDeque;
 
+use super::sums::{Grid, Short, Sums, Wanted};
 use crate::stats::elementary::ln;
-use crate::topology::exact::ExactSum;
 use crate::topology::series::index::{Index, SHIFTS};
 use crate::topology::series::pair::{Changes, Filtration, Pair};
 use crate::topology::series::statistics::Summary;
@@ -34,14 +31,6 @@ use crate::topology::series::view::View;
 
 /// For how many values of a window room is made before they come.
 const ROOM_MAX: usize = 1 << 16;
-
-/// Which of the sums that cost something are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub squares: bool,
-    pub entropy: bool,
-    pub longest: bool,
-}
 
 /// Windows of several lengths over the newest values of a series.
 #[derive(Clone, Debug)]
@@ -55,6 +44,7 @@ pub(super) struct Nested {
     common: Sums,
     told: Told,
     remembered: Remembered,
+    /// Those of the nests, and their statistics.
     lengths: Vec<usize>,
     summaries: Vec<Summary>,
     summarised: bool,
@@ -118,7 +108,9 @@ impl Nested {
         let (common, wanted, grid) = (&self.common, self.wanted, self.told.grid.unwrap_or_default());
         for (nest, summary) in self.nests.iter().zip(&mut self.summaries) {
             *summary = common.summary(&nest.own, grid, wanted);
-            summary.longest = nest.longest.at_most;
+            if wanted.longest {
+                summary.longest = nest.longest.at_most;
+            }
         }
         if wanted.entropy {
             for summary in &mut self.summaries {
@@ -145,6 +137,7 @@ impl Nested {
         self.index.heap_bytes() + nests + self.nests.capacity() * size_of::<Nest>() + remembered + others
     }
 
+    /// What the value changes as it enters: found in the shortest window in which the walk ends.
     fn enter(&mut self, value: f64) {
         // The sum of -0.0 and 0.0 is 0.0.
         let (value, count, mut from) = (value + 0.0, self.nests.len(), 0);
@@ -162,9 +155,9 @@ impl Nested {
         }
         let (alone, together) = self.nests.split_at_mut(from);
         if let [first, others @ ..] = together {
-            self.common.count::<false>(&self.told);
+            self.common.count::<false>(&self.told.step.change, &self.told.others);
             // They have counted their own, and what is common now is not.
-            alone.iter_mut().for_each(|nest| nest.own.count::<true>(&self.told));
+            alone.iter_mut().for_each(|nest| nest.own.count::<true>(&self.told.step.change, &self.told.others));
             first.longest.hear(&self.told.step);
             for nest in others {
                 nest.view.enter(&self.index, None, value, &mut ());
@@ -174,6 +167,7 @@ impl Nested {
         self.index.push(value);
     }
 
+    /// What the oldest values change as they leave: found in the shortest window, remembered for the longer ones.
     fn leave(&mut self) {
         let count = self.nests.len();
         for (number, nest) in self.nests.iter_mut().enumerate() {
@@ -184,7 +178,8 @@ impl Nested {
             let last = number + 1 == count;
             let value = if last { self.index.evict() } else { Some(self.index.value(position)) };
             let Some(value) = value else { return };
-            match if number > 0 { self.remembered.kind(position) } else { Kind::Ask } {
+            let kind = if number > 0 { self.remembered.kind(position) } else { Kind::Ask };
+            match kind {
                 Kind::Ask => {
                     self.told.clear(position);
                     nest.view.leave(&self.index, None, value, &mut self.told);
@@ -193,12 +188,12 @@ impl Nested {
                         self.remembered.push(&self.told, self.filtration);
                     }
                 }
-                kind => {
+                Kind::Step | Kind::Nothing => {
                     nest.view.leave(&self.index, None, value, &mut ());
                     if kind == Kind::Step {
                         let step = self.remembered.step(nest.counted);
                         nest.counted += 1;
-                        nest.own.short.add(&step.change);
+                        nest.own.add(&step.change);
                         nest.longest.hear(step);
                     }
                 }
@@ -213,7 +208,7 @@ impl Nested {
 impl Nest {
     /// Counts what its own window has told.
     fn count(&mut self, told: &Told) {
-        self.own.count::<false>(told);
+        self.own.count::<false>(&told.step.change, &told.others);
         self.longest.hear(&told.step);
     }
 }
@@ -355,168 +350,6 @@ impl Longest {
             *self = Longest { at_most: step.entered, known: true };
         }
     }
-}
-
-/// Sums over the pairs of a diagram, or what is to be added to such sums.
-#[derive(Clone, Debug, Default)]
-struct Sums {
-    short: Short,
-    /// How many lengths are off the grid. Where a window has none, its long sums are 0.
-    others: i64,
-    long: [ExactSum; 3],
-}
-
-impl Sums {
-    /// Counts a step, or else counts it `BACK`.
-    #[inline(always)]
-    fn count<const BACK: bool>(&mut self, told: &Told) {
-        if BACK {
-            self.short.subtract(&told.step.change);
-        } else {
-            self.short.add(&told.step.change);
-        }
-        for length in &told.others {
-            self.count_other(length.abs(), if length.is_sign_negative() != BACK { -1 } else { 1 });
-        }
-    }
-
-    #[cold]
-    fn count_other(&mut self, length: f64, by: i64) {
-        self.others += by;
-        let numbers = [length, length * length, length * ln(length)];
-        self.long.iter_mut().zip(numbers).for_each(|(sum, number)| sum.change(number, by));
-    }
-
-    /// Counts, total, squares if wanted, and in place of the entropy the sum of `p ln p` if wanted, of the pairs that
-    /// these and other sums count together.
-    #[inline(always)]
-    fn summary(&self, other: &Sums, grid: Grid, wanted: Wanted) -> Summary {
-        let mut short = self.short;
-        short.add(&other.short);
-        let (count, infinite) = (short.count as u64, short.infinite as u64);
-        if self.others + other.others != 0 {
-            let value = |of: usize| grid.value_with(short.numbers[of], of, &self.long[of], &other.long[of]);
-            let [total, power_total, entropy] = [0, 1, 2].map(value);
-            return Summary { count, infinite, total, power_total, longest: 0.0, entropy };
-        }
-        let value = |of: usize, wanted| if wanted { grid.value(short.numbers[of], of) } else { 0.0 };
-        let [total, power_total, entropy] = [value(0, true), value(1, wanted.squares), value(2, wanted.entropy)];
-        Summary { count, infinite, total, power_total, longest: 0.0, entropy }
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.long.iter().map(ExactSum::heap_bytes).sum()
-    }
-}
-
-/// The sums over the lengths that are on a grid, in its units: exact as they are. What enters is counted by one window
-/// and may be taken out of another, so one alone may run over; those of a window together do not.
-#[derive(Clone, Copy, Debug, Default)]
-struct Short {
-    /// The total, the sum of squares, and that of `p ln p`.
-    numbers: [i128; 3],
-    count: i32,
-    infinite: i32,
-}
-
-impl Short {
-    #[inline(always)]
-    fn add_numbers(&mut self, numbers: &[i128; 3], by: i128) {
-        self.numbers.iter_mut().zip(numbers).for_each(|(own, number)| *own = own.wrapping_add(by * number));
-    }
-
-    #[inline(always)]
-    fn add(&mut self, other: &Short) {
-        self.numbers.iter_mut().zip(&other.numbers).for_each(|(own, number)| *own = own.wrapping_add(*number));
-        self.count = self.count.wrapping_add(other.count);
-        self.infinite = self.infinite.wrapping_add(other.infinite);
-    }
-
-    #[inline(always)]
-    fn subtract(&mut self, other: &Short) {
-        self.numbers.iter_mut().zip(&other.numbers).for_each(|(own, number)| *own = own.wrapping_sub(*number));
-        self.count = self.count.wrapping_sub(other.count);
-        self.infinite = self.infinite.wrapping_sub(other.infinite);
-    }
-}
-
-/// Fixed-point numbers of 128 bits: what one unit of each of [`Short::numbers`] is, as a power of two.
-///
-/// Lengths up to `2^25` times as long as the one that the grid was made for are on it, and those down to `2^-25` of it:
-/// shorter ones too, if their last bits are 0. (Of squares, half as far.) Up to `2^24` of them do not run over. Which
-/// grid there is changes no sum, only which of two ways it is kept.
-#[derive(Clone, Copy, Debug, Default)]
-struct Grid {
-    units: [i32; 3],
-}
-
-/// Bits of a number on the grid below those of the length that the grid was made for, and above.
-const BITS_BELOW: i32 = 78;
-const BITS_ABOVE: i32 = 25;
-
-impl Grid {
-    fn for_lengths_like(length: f64) -> Grid {
-        // Units, and what they are squared, are normal floats, and sums of so many finite.
-        let exponent = exponent(length).clamp(-400, 400);
-        Grid { units: [exponent - BITS_BELOW, 2 * exponent - BITS_BELOW, exponent - BITS_BELOW] }
-    }
-
-    /// A length, its square, and its length times its logarithm, as far as wanted, in units; none if one is off the grid.
-    #[inline(always)]
-    fn numbers(self, length: f64, wanted: Wanted) -> Option<[i128; 3]> {
-        let total = on_grid(length, self.units[0])?;
-        let squares = if wanted.squares { on_grid(length * length, self.units[1])? } else { 0 };
-        let weighted = if wanted.entropy { on_grid(length * ln(length), self.units[2])? } else { 0 };
-        Some([total, squares, weighted])
-    }
-
-    /// So many units, rounded once.
-    #[inline(always)]
-    fn value(self, number: i128, of: usize) -> f64 {
-        number as f64 * power_of_two(self.units[of])
-    }
-
-    /// The same and two sums of what is off the grid, rounded once.
-    #[cold]
-    fn value_with(self, number: i128, of: usize, one: &ExactSum, other: &ExactSum) -> f64 {
-        let mut sum = one.clone();
-        for part in 0..4 {
-            let digits = (number.unsigned_abs() >> (32 * part)) as u32;
-            sum.change(f64::from(digits) * power_of_two(self.units[of] + 32 * part), number.signum() as i64);
-        }
-        sum.value_with(other)
-    }
-}
-
-/// A number in units of `2^unit`, if that is a whole number and not too large.
-#[inline(always)]
-fn on_grid(number: f64, unit: i32) -> Option<i128> {
-    let (bits, exponent) = (number.to_bits(), exponent(number));
-    let mantissa = (bits & ((1 << 52) - 1)) | (u64::from(exponent > -1023) << 52);
-    let shift = exponent - 52 - unit;
-    if shift > BITS_BELOW + BITS_ABOVE - 52 {
-        return None;
-    }
-    let magnitude = if shift >= 0 {
-        i128::from(mantissa) << shift
-    } else if mantissa.trailing_zeros() as i32 >= -shift {
-        i128::from(mantissa.checked_shr(-shift as u32).unwrap_or(0))
-    } else {
-        return None;
-    };
-    Some(if number < 0.0 { -magnitude } else { magnitude })
-}
-
-/// `k` of a normal number from `2^k` to less than `2^(k + 1)`.
-#[inline(always)]
-fn exponent(number: f64) -> i32 {
-    (number.to_bits() >> 52 & 0x7ff) as i32 - 1023
-}
-
-/// `2^k` for `k` in -1022..=1023.
-#[inline(always)]
-fn power_of_two(k: i32) -> f64 {
-    f64::from_bits(((k + 1023) as u64) << 52)
 }
 
 #[cfg(test)]

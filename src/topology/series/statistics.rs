@@ -234,8 +234,8 @@ impl Statistics {
         }
     }
 
-    /// Many pairs enter and leave, or else, unless they `enter`, leave and enter: their lengths, and the steps that they
-    /// make in the Betti curve if there is one.
+    /// Many pairs enter and leave, or else, unless they `enter`, leave and enter: their lengths, and the steps that
+    /// they make in the Betti curve if there is one.
     pub(super) fn change_many(&mut self, lengths: &Totals, steps: &[(u32, i64)], enter: bool) {
         if enter {
             self.totals.merge(lengths)

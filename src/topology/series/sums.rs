@@ -54,8 +54,8 @@ pub(in super::super) struct Sums {
 }
 
 impl Sums {
-    /// What such statistics sum up of the lengths above `tolerance`, over more than `many` steps each, for the blocks that
-    /// the index has.
+    /// What such statistics sum up of the lengths above `tolerance`, over more than `many` steps each, for the blocks
+    /// that the index has.
     pub(super) fn new(
         index: &Index,
         many: u64,
