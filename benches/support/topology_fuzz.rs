@@ -12,7 +12,7 @@ use eagre::topology::features::{Amplitude, Grid, ImageShape, Infinite, Intervals
 use eagre::topology::rips::{self, DelayEmbedding, Lanes, Metric, Strategy, Workspace};
 use eagre::topology::scales::correlation::Correlation;
 use eagre::topology::scales::delay::{bins_for, first_minimum, mutual_information};
-use eagre::topology::scales::{Feature, Number, ScaleSettings, Scales, Settings, Shape};
+use eagre::topology::scales::{Feature, HOP_OF_STRETCHES, Number, ScaleSettings, Scales, Settings, Shape};
 use eagre::topology::series::gaps::Gaps;
 use eagre::topology::series::pair::{Changes, Filtration, Pair, diagram};
 use eagre::topology::series::residue::{Point, Residue};
@@ -497,7 +497,7 @@ fn scales(bytes: &mut Bytes) {
     let settings = Settings {
         scales: (0..bytes.pick(5)).map(|_| scale(bytes)).collect(),
         filtration: bytes.filtration(),
-        hop: bytes.of(&[0, 1, 64, usize::MAX]),
+        hop: bytes.of(&[0, 1, HOP_OF_STRETCHES, usize::MAX]),
         keep: bytes.pick(200) as usize,
         correlate: bytes.size(9) as usize,
     };
@@ -506,7 +506,7 @@ fn scales(bytes: &mut Bytes) {
     while bytes.more() {
         match bytes.pick(50) {
             0 => _ = scales.replace(bytes.pick(5) as usize, scale(bytes)),
-            1 => scales.set_hop(bytes.of(&[0, 1, 64, usize::MAX])),
+            1 => scales.set_hop(bytes.of(&[0, 1, HOP_OF_STRETCHES, usize::MAX])),
             2 => {
                 let suited = scales.ring().suited(bytes.pick(60) as usize);
                 if let Some(shape) = Shape::suited(suited, bytes.size(5) as usize, bytes.size(4) as usize) {
@@ -542,7 +542,7 @@ fn is_small(scales: &Scales) -> bool {
 fn agree(bytes: &mut Bytes, scales: &mut Scales, workspace: &mut Workspace) {
     let mut again = restored(&*scales, bytes, false).expect("undamaged");
     let mut other = again.clone();
-    other.set_hop(if scales.settings().hop < 64 { 64 } else { 1 });
+    other.set_hop(if scales.settings().hop < HOP_OF_STRETCHES { HOP_OF_STRETCHES } else { 1 });
     let found = scales.observe(workspace);
     same(&found, &again.observe(workspace));
     same(&found, &other.observe(workspace));

@@ -34,7 +34,7 @@ pub fn run() {
     compare("clouds, windows 512, 362, 256 .. 45", &clouds(&roots), 1, 200);
     compare("clouds, windows 256, delays 1 .. 8", &(1..9).map(|delay| cloud(256, delay)).collect::<Vec<_>>(), 1, 200);
     let series: Vec<Shape> = halves(1 << 17).into_iter().map(|window| Shape::Series { window }).collect();
-    for hop in [1, 16, 63, 64, 128, 256, 1024] {
+    for hop in [1, 16, 64, 79, 80, 128, 256, 1024] {
         compare("series, windows 131072, 65536 .. 1024", &series, hop, 65_536);
     }
 }

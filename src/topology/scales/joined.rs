@@ -25,7 +25,7 @@ use crate::topology::series::pair::Filtration;
 use crate::topology::series::tree::Tree;
 
 /// Series that are asked every so many values, or more seldom, are stretches of one tree.
-pub const HOP_OF_STRETCHES: usize = 64;
+pub const HOP_OF_STRETCHES: usize = 80;
 
 /// The most scales over one ring.
 pub const SCALES_MAX: usize = 64;
@@ -373,7 +373,9 @@ mod tests {
 
     #[test]
     fn features_are_those_of_each_window_alone() {
-        [(1, 1), (7, 1), (7, 64), (64, 64), (200, 1)].into_iter().for_each(|(hop, said)| check(hop, said));
+        [(1, 1), (7, 1), (7, HOP_OF_STRETCHES), (64, HOP_OF_STRETCHES), (200, 1)]
+            .into_iter()
+            .for_each(|(hop, said)| check(hop, said));
     }
 
     #[test]
