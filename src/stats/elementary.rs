@@ -15,7 +15,6 @@ const LN_2_LOW: f64 = 1.9082149292705877e-10;
 /// assert_eq!(ln(1.0), 0.0);
 /// assert!((ln(10.0) - std::f64::consts::LN_10).abs() < 1e-15);
 /// ```
-#[inline]
 pub fn ln(x: f64) -> f64 {
     if x.is_nan() || x < 0.0 {
         return f64::NAN;

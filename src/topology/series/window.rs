@@ -10,8 +10,8 @@
 //! in `change.rs`). One value can change many pairs at once, as a new lowest one does; any structure has to tell of
 //! them. Statistics need not hear of each ([`Window::summing`]): then every step is O(log n) (`sums.rs`). The longest
 //! pair and the extremes cost O(log n). Memory is 8 bytes for each value that room was made for, 1.15 for the index and
-//! 16 for each infinite value, whatever the series; sums, where there are any, take about 2.2 bytes a value at most,
-//! and those of a Betti curve of 1,024 levels in the worst case SUMSBYTES more.
+//! 16 for each infinite value, whatever the series; sums, where there are any, take about 2.2 bytes a value at most. A
+//! Betti curve of 1,024 levels adds 16 bytes a value to a window of 1,024, and next to nothing to one of a million.
 //!
 //! **Exact.** The diagram is that of the values in the window and of nothing else, and [`Window::pairs`] computes it
 //! from them alone. Stored state is just the values: what is rebuilt from them answers with the same bits.
