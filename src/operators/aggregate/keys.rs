@@ -1,6 +1,7 @@
 //! The keys that a worker has state for, as dense numbers.
 
 use crate::key;
+use crate::operator::sweep::Sweep;
 use hashbrown::HashTable;
 use std::ops::Deref;
 
@@ -63,6 +64,7 @@ pub struct Entry {
 }
 
 /// The bytes of a key; short ones lie where the key is looked up, which spares a miss of the cache.
+#[derive(Clone)]
 pub enum Bytes {
     /// Their number, and they.
     Short(u8, [u8; SHORT]),
@@ -254,6 +256,15 @@ impl Keys {
     /// The living keys by number, in no order that means anything but the same in every run.
     pub fn living(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.entries.len() as u32).filter(|id| self.entries[*id as usize].alive)
+    }
+
+    /// Owes the numbers of all living keys to a copy.
+    pub fn wanted(&self) -> Sweep {
+        let mut wanted = Sweep::of(self.entries.len());
+        for dead in self.free.iter().chain(&self.dead) {
+            wanted.claim(*dead as usize);
+        }
+        wanted
     }
 
     /// How many keys live.
