@@ -249,11 +249,13 @@ impl Statistics {
     }
 
     /// The power of [`Summary::power_total`].
+    #[inline]
     pub(super) fn power(&self) -> u32 {
         self.totals.power
     }
 
     /// The Betti curve, if it was asked for.
+    #[inline]
     pub fn betti(&self) -> Option<&BettiCurve> {
         self.betti.as_ref()
     }

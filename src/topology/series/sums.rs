@@ -71,14 +71,13 @@ impl Sums {
     }
 
     /// Whether they are of what these statistics sum up.
+    #[inline(always)]
     pub(super) fn fit(&self, statistics: &Statistics) -> bool {
-        let curve = self.curves.iter().flatten().next();
-        let fits = match (statistics.betti(), curve) {
-            (None, _) => true,
-            (Some(betti), Some(curve)) => betti.shares_levels(curve),
-            (Some(_), None) => false,
-        };
-        fits && self.power == statistics.power()
+        self.power == statistics.power() && statistics.betti().is_none_or(|betti| self.fit_curve(betti))
+    }
+
+    fn fit_curve(&self, betti: &BettiCurve) -> bool {
+        self.curves.iter().flatten().next().is_some_and(|curve| betti.shares_levels(curve))
     }
 
     /// Makes the sums of the blocks that end before `tail`. Amortised O(1) for each value.
