@@ -8,11 +8,11 @@
 use eagre::stats::random::Random;
 use eagre::topology::diagram::{Bar, Diagram};
 use eagre::topology::distances::{Change, Transport, bottleneck, sliced_wasserstein, wasserstein_1, wasserstein_2};
-use eagre::topology::features::{Amplitude, Grid, ImageShape, Infinite, Intervals};
+use eagre::topology::features::{Amplitude, Grid, ImageShape, Infinite, Intervals, NUMBERS_MAX};
 use eagre::topology::rips::{self, DelayEmbedding, Lanes, Metric, Strategy, Workspace};
 use eagre::topology::scales::correlation::Correlation;
 use eagre::topology::scales::delay::{bins_for, first_minimum, mutual_information};
-use eagre::topology::scales::{Feature, Number, ScaleSettings, Scales, Settings, Shape};
+use eagre::topology::scales::{Feature, HOP_OF_STRETCHES, Number, ScaleSettings, Scales, Settings, Shape};
 use eagre::topology::series::gaps::Gaps;
 use eagre::topology::series::pair::{Changes, Filtration, Pair, diagram};
 use eagre::topology::series::residue::{Point, Residue};
@@ -192,6 +192,7 @@ fn oscillation(bytes: &mut Bytes) {
         filtration: bytes.filtration(),
         tolerance: if bytes.chance(2) { 0.0 } else { bytes.value() },
         power: bytes.of(&[0, 1, 2, 3]),
+        levels: bytes.values(5),
         ..sliding::Settings::new(Reach::Count(count))
     };
     let Ok(mut sliding) = Sliding::new(settings) else { return };
@@ -448,7 +449,9 @@ fn features(bytes: &mut Bytes) {
         let diagram = Diagram::new(bars(bytes, 20));
         let infinite = if bytes.chance(2) { Infinite::LeaveOut } else { Infinite::ClipAt(bytes.value()) };
         let intervals = Intervals::of(&diagram, infinite);
-        let mut grid = || Grid { from: bytes.value(), to: bytes.value(), points: bytes.pick(20) as usize };
+        let count =
+            |bytes: &mut Bytes, most| if bytes.chance(60) { bytes.bits() as usize } else { bytes.pick(most) as usize };
+        let mut grid = || Grid { from: bytes.value(), to: bytes.value(), points: count(bytes, 20) };
         let (births, persistences) = (grid(), grid());
         let power = bytes.of(&[0, 1, 2, 7, u32::MAX]);
         assert!(intervals.count() <= diagram.bars().len());
@@ -457,12 +460,19 @@ fn features(bytes: &mut Bytes) {
         for amplitude in [Amplitude::Bottleneck, Amplitude::Wasserstein1, Amplitude::Wasserstein2] {
             assert!(intervals.amplitude(amplitude) >= 0.0);
         }
-        assert_eq!(intervals.betti_curve(&births).len(), births.points);
-        assert_eq!(intervals.silhouette(&births, power).len(), births.points);
-        let levels = bytes.pick(6) as usize;
-        assert_eq!(intervals.landscape(levels, &births).len(), levels * births.points);
+        let levels = count(bytes, 6);
         let image = ImageShape { births, persistences, bandwidth: bytes.value(), weight_power: power };
-        assert_eq!(intervals.image(&image).len(), births.points * persistences.points);
+        for (rows, vector) in [
+            (1, intervals.betti_curve(&births)),
+            (1, intervals.silhouette(&births, power)),
+            (levels, intervals.landscape(levels, &births)),
+            (persistences.points, intervals.image(&image)),
+        ] {
+            match vector {
+                Ok(vector) => assert_eq!(vector.len(), rows * births.points),
+                Err(refused) => assert!(rows.max(1).saturating_mul(births.points.max(1)) > NUMBERS_MAX, "{refused}"),
+            }
+        }
     }
 }
 
@@ -487,7 +497,7 @@ fn scales(bytes: &mut Bytes) {
     let settings = Settings {
         scales: (0..bytes.pick(5)).map(|_| scale(bytes)).collect(),
         filtration: bytes.filtration(),
-        hop: bytes.of(&[0, 1, 64, usize::MAX]),
+        hop: bytes.of(&[0, 1, HOP_OF_STRETCHES, usize::MAX]),
         keep: bytes.pick(200) as usize,
         correlate: bytes.size(9) as usize,
     };
@@ -496,7 +506,7 @@ fn scales(bytes: &mut Bytes) {
     while bytes.more() {
         match bytes.pick(50) {
             0 => _ = scales.replace(bytes.pick(5) as usize, scale(bytes)),
-            1 => scales.set_hop(bytes.of(&[0, 1, 64, usize::MAX])),
+            1 => scales.set_hop(bytes.of(&[0, 1, HOP_OF_STRETCHES, usize::MAX])),
             2 => {
                 let suited = scales.ring().suited(bytes.pick(60) as usize);
                 if let Some(shape) = Shape::suited(suited, bytes.size(5) as usize, bytes.size(4) as usize) {
@@ -532,7 +542,7 @@ fn is_small(scales: &Scales) -> bool {
 fn agree(bytes: &mut Bytes, scales: &mut Scales, workspace: &mut Workspace) {
     let mut again = restored(&*scales, bytes, false).expect("undamaged");
     let mut other = again.clone();
-    other.set_hop(if scales.settings().hop < 64 { 64 } else { 1 });
+    other.set_hop(if scales.settings().hop < HOP_OF_STRETCHES { HOP_OF_STRETCHES } else { 1 });
     let found = scales.observe(workspace);
     same(&found, &again.observe(workspace));
     same(&found, &other.observe(workspace));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use eagre::stats::random::Random;
 use eagre::topology::series::pair::Filtration;
-use eagre::topology::series::statistics::Statistics;
+use eagre::topology::series::statistics::{BettiCurve, Statistics};
 use eagre::topology::series::tree::Tree;
 use eagre::topology::series::window::Window;
 
@@ -35,7 +35,7 @@ pub fn run(clock: impl Fn() -> Duration) {
     let cost = median(empty.windows(2).map(|pair| pair[1] - pair[0]).collect());
     println!("(reading the clock: {:.2} us)", cost * 1e6);
     for count in [1 << 10, 1 << 15, 1 << 20] {
-        cascades(count, &clock);
+        [0, 100, 1024].into_iter().for_each(|levels| cascades(count, levels, &clock));
     }
     for kind in ["walk", "noise"] {
         tree(kind, 1 << 20, &clock);
@@ -82,8 +82,8 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
         window.evict(&mut ());
         window.push(value, &mut ());
     });
-    let mut window = Window::with_capacity(Filtration::Sublevel, 0.0, count).summing(2);
     let mut statistics = Statistics::new(2, None);
+    let mut window = Window::with_capacity(Filtration::Sublevel, 0.0, count).summing(&statistics);
     full.iter().for_each(|value| _ = window.push(*value, &mut statistics));
     let summary = pieces(rest, clock, |value| {
         window.evict(&mut statistics);
@@ -118,12 +118,14 @@ fn window(kind: &str, count: usize, clock: &impl Fn() -> Duration) {
     );
 }
 
-/// The dearest steps there are: a value that changes every pair of the window, with statistics and told one by one.
-fn cascades(count: usize, clock: &impl Fn() -> Duration) {
+/// The dearest steps there are: a value that changes every pair of the window, with statistics, with a Betti curve of
+/// so many levels too, and told one by one.
+fn cascades(count: usize, levels: u32, clock: &impl Fn() -> Duration) {
     let swing = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
     let window = |values: &mut dyn Iterator<Item = f64>| {
-        let mut window = Window::with_capacity(Filtration::Sublevel, 0.0, count + 1).summing(2);
-        let mut statistics = Statistics::new(2, None);
+        let at: Vec<f64> = (1..=levels).map(|k| (f64::from(2 * k) / f64::from(levels) - 1.0) * count as f64).collect();
+        let mut statistics = Statistics::new(2, (levels > 0).then(|| BettiCurve::new(&at)));
+        let mut window = Window::with_capacity(Filtration::Sublevel, 0.0, count + 1).summing(&statistics);
         values.for_each(|value| _ = window.push(value, &mut statistics));
         (window, statistics, Vec::with_capacity(2 * count))
     };
@@ -146,10 +148,12 @@ fn cascades(count: usize, clock: &impl Fn() -> Duration) {
         };
         [false, true].map(|told| least(&|| timed(told)))
     });
+    let bytes = (leaves.0.heap_bytes() + leaves.1.heap_bytes()) as f64 / count as f64;
     let [[enters, enters_told], [leaves, leaves_told]] = times;
     println!(
-        "{count:8}: all pairs change as a value enters, statistics {enters:.1} us, told {enters_told:.1} us; \
-         as one leaves, {leaves:.1} us, told {leaves_told:.1} us",
+        "{count:8}, {levels:4} levels: all pairs change as a value enters, statistics {enters:.1} us, \
+         told {enters_told:.1} us; \
+         as one leaves, {leaves:.1} us, told {leaves_told:.1} us; {bytes:.2} B/value",
     );
 }
 

@@ -1,13 +1,13 @@
 //! Curves over the filtration's values: how many bars are alive, and what the mean tent is.
 
-use super::{Grid, Intervals};
+use super::{Grid, Intervals, TooLarge};
 use crate::stats::elementary::raised;
 
 impl Intervals {
     /// The Betti curve: how many bars are alive at each place of the grid. A bar is alive from its birth on, until just
     /// before its death.
-    pub fn betti_curve(&self, grid: &Grid) -> Vec<f64> {
-        let places = grid.places();
+    pub fn betti_curve(&self, grid: &Grid) -> Result<Vec<f64>, TooLarge> {
+        let places = grid.places(1)?;
         let mut steps = vec![0.0; places.len() + 1];
         for interval in &self.0 {
             steps[places.partition_point(|place| *place < interval.low)] += 1.0;
@@ -19,15 +19,15 @@ impl Intervals {
             alive += *step;
             *step = alive;
         }
-        steps
+        Ok(steps)
     }
 
     /// The silhouette: the mean of the bars' tents, each weighted by its persistence to this power (0 weighs all the
     /// same, great powers show the longest bar alone). 0 where there is no bar. Chazal, Fasy, Lecci, Rinaldo,
     /// Wasserman: *Stochastic convergence of persistence landscapes and silhouettes* (2014); GUDHI's is this times
     /// sqrt(2).
-    pub fn silhouette(&self, grid: &Grid, power: u32) -> Vec<f64> {
-        let places = grid.places();
+    pub fn silhouette(&self, grid: &Grid, power: u32) -> Result<Vec<f64>, TooLarge> {
+        let places = grid.places(1)?;
         let mut sums = vec![0.0; places.len()];
         // Weights are relative to the longest bar's, so that no power overflows.
         let longest = self.max();
@@ -45,6 +45,6 @@ impl Intervals {
         if weights > 0.0 {
             sums.iter_mut().for_each(|sum| *sum /= weights);
         }
-        sums
+        Ok(sums)
     }
 }

@@ -1,6 +1,6 @@
 //! Persistence images.
 
-use super::{Grid, Intervals};
+use super::{Grid, Intervals, TooLarge};
 use crate::stats::elementary::{exp, raised};
 
 /// Where a persistence image is looked at, and how blurred.
@@ -22,11 +22,12 @@ impl Intervals {
     /// places of the shape's grids. Row after row from the least persistence, `persistences.points` rows of
     /// `births.points`. Adams et al.: *Persistence images* (2017), with the density at a pixel's place in place of its
     /// integral, as GUDHI does. One `exp` for each bar and each column or row, one multiplication a pixel.
-    pub fn image(&self, shape: &ImageShape) -> Vec<f64> {
-        let (births, persistences) = (shape.births.places(), shape.persistences.places());
+    pub fn image(&self, shape: &ImageShape) -> Result<Vec<f64>, TooLarge> {
+        let births = shape.births.places(shape.persistences.points)?;
+        let persistences = shape.persistences.places(1)?;
         let mut image = vec![0.0; births.len() * persistences.len()];
         if image.is_empty() {
-            return image;
+            return Ok(image);
         }
         let scale = 1.0 / (shape.bandwidth * shape.bandwidth * std::f64::consts::TAU);
         for interval in &self.0 {
@@ -38,7 +39,7 @@ impl Intervals {
                 pixels.iter_mut().zip(&columns).for_each(|(pixel, column)| *pixel += weight * column);
             }
         }
-        image
+        Ok(image)
     }
 }
 

@@ -13,7 +13,7 @@
 //! | [`image`](Intervals::image) | a density over births and persistences | rows x columns | value^(p - 2) | O(n w h) |
 //!
 //! g is the number of places of the grid (w by h for an image); tents cost only the places below them. Vectors are
-//! flat, row after row.
+//! flat, row after row, and have at most [`NUMBERS_MAX`] numbers: who asks for more gets [`TooLarge`] and no vector.
 //!
 //! **Infinite bars** have no place in most of these: [`Infinite`] says whether they are left out or clipped. A bar that
 //! dies below its birth (superlevel and extended diagrams) is read as the interval between the two.
@@ -29,6 +29,27 @@ pub use image::ImageShape;
 pub use numbers::Amplitude;
 
 use super::diagram::{Bar, Diagram};
+
+/// The most numbers of a vector, and places of a grid: 128 MiB.
+pub const NUMBERS_MAX: usize = 1 << 24;
+
+/// A vector that would have more than [`NUMBERS_MAX`] numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Its rows: levels of a landscape, persistences of an image.
+    pub rows: usize,
+    /// The places of a row.
+    pub points: usize,
+}
+
+impl std::fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let TooLarge { rows, points } = self;
+        write!(f, "a vector of {rows} x {points} numbers; it may have {NUMBERS_MAX}: take fewer points or fewer levels")
+    }
+}
+
+impl std::error::Error for TooLarge {}
 
 /// What becomes of bars that never end.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,9 +130,13 @@ impl Grid {
         self.from + number as f64 * ((self.to - self.from) / steps.max(1) as f64)
     }
 
-    /// All places.
-    fn places(&self) -> Vec<f64> {
-        (0..self.points).map(|number| self.place(number)).collect()
+    /// All places, if so many rows of them are not too many.
+    fn places(&self, rows: usize) -> Result<Vec<f64>, TooLarge> {
+        let points = self.points;
+        if points.saturating_mul(rows.max(1)) > NUMBERS_MAX || rows > NUMBERS_MAX {
+            return Err(TooLarge { rows, points });
+        }
+        Ok((0..points).map(|number| self.place(number)).collect())
     }
 }
 

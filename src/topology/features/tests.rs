@@ -14,10 +14,10 @@ fn intervals(bars: &[(f64, f64)], infinite: Infinite) -> Intervals {
 fn of_bars_by_hand() {
     let bars = intervals(&[(0.0, 4.0), (1.0, 3.0)], Infinite::LeaveOut);
     assert_eq!((bars.count(), bars.max(), bars.total(0), bars.total(1), bars.total(3)), (2, 4.0, 2.0, 6.0, 72.0));
-    assert_eq!(bars.betti_curve(&GRID), [1.0, 2.0, 2.0, 1.0, 0.0]);
-    assert_eq!(bars.landscape(3, &GRID)[..10], [0.0, 1.0, 2.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
-    assert_eq!(bars.landscape(3, &GRID)[10..], [0.0; 5]);
-    assert_eq!(bars.silhouette(&GRID, 1), [0.0, 4.0 / 6.0, 10.0 / 6.0, 4.0 / 6.0, 0.0]);
+    assert_eq!(bars.betti_curve(&GRID).unwrap(), [1.0, 2.0, 2.0, 1.0, 0.0]);
+    assert_eq!(bars.landscape(3, &GRID).unwrap()[..10], [0.0, 1.0, 2.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    assert_eq!(bars.landscape(3, &GRID).unwrap()[10..], [0.0; 5]);
+    assert_eq!(bars.silhouette(&GRID, 1).unwrap(), [0.0, 4.0 / 6.0, 10.0 / 6.0, 4.0 / 6.0, 0.0]);
     assert_eq!(bars.amplitude(Amplitude::Bottleneck), 2.0);
     let equal = intervals(&[(0.0, 2.0); 8], Infinite::LeaveOut);
     assert!((equal.entropy() - 8.0_f64.ln()).abs() < 1e-15);
@@ -38,16 +38,42 @@ fn infinite_bars_and_those_below_the_diagonal() {
 fn grids() {
     assert_eq!((0..5).map(|number| GRID.place(number)).collect::<Vec<_>>(), [0.0, 1.0, 2.0, 3.0, 4.0]);
     assert_eq!(Grid { from: 0.1, to: 0.7, points: 8 }.place(7), 0.7);
-    assert_eq!(Grid { points: 1, ..GRID }.places(), [0.0]);
-    assert!(Grid { points: 0, ..GRID }.places().is_empty());
+    assert_eq!(Grid { points: 1, ..GRID }.places(9).unwrap(), [0.0]);
+    assert!(Grid { points: 0, ..GRID }.places(9).unwrap().is_empty());
+}
+
+#[test]
+fn what_would_not_fit_into_memory_is_refused() {
+    let bars = intervals(&[(0.0, 4.0)], Infinite::LeaveOut);
+    let check = |points: usize, rows: usize| {
+        let grid = Grid { points, ..GRID };
+        let shape =
+            ImageShape { births: grid, persistences: Grid { points: rows, ..GRID }, bandwidth: 1.0, weight_power: 1 };
+        let refused = TooLarge { rows, points };
+        assert_eq!((bars.landscape(rows, &grid), bars.image(&shape)), (Err(refused), Err(refused)));
+        assert!(refused.to_string().contains("it may have 16777216"));
+    };
+    for (points, rows) in [(usize::MAX, 2), (2, usize::MAX), (1 << 13, 1 << 12), (NUMBERS_MAX + 1, 1)] {
+        check(points, rows);
+    }
+    let grid = Grid { points: usize::MAX, ..GRID };
+    assert!(
+        bars.betti_curve(&grid).is_err() && bars.silhouette(&grid, 1).is_err() && bars.landscape(0, &grid).is_err()
+    );
 }
 
 /// All features, one after the other.
 fn all(bars: &Intervals, grid: Grid, levels: usize, bandwidth: f64) -> Vec<f64> {
     let shape = ImageShape { births: grid, persistences: grid, bandwidth, weight_power: 1 };
     let numbers = vec![bars.entropy(), bars.max(), bars.total(2), bars.amplitude(Amplitude::Wasserstein2)];
-    [numbers, bars.betti_curve(&grid), bars.landscape(levels, &grid), bars.silhouette(&grid, 2), bars.image(&shape)]
-        .concat()
+    [
+        numbers,
+        bars.betti_curve(&grid).unwrap(),
+        bars.landscape(levels, &grid).unwrap(),
+        bars.silhouette(&grid, 2).unwrap(),
+        bars.image(&shape).unwrap(),
+    ]
+    .concat()
 }
 
 #[test]
@@ -99,8 +125,8 @@ proptest! {
         prop_assert!(all(&bars, grid, 3, 0.5).iter().all(|x| x.is_finite() && *x >= 0.0));
         prop_assert!(bars.entropy() <= (bars.count() as f64).ln() + 1e-12);
         // A landscape's levels fall, and together they are all tents; so is the silhouette of equal weights.
-        let levels = bars.landscape(bars.count(), &grid);
-        let mean = bars.silhouette(&grid, 0);
+        let levels = bars.landscape(bars.count(), &grid).unwrap();
+        let mean = bars.silhouette(&grid, 0).unwrap();
         for (at, mean) in mean.iter().enumerate() {
             let tents: Vec<f64> = levels.iter().skip(at).step_by(29).copied().collect();
             prop_assert!(tents.is_sorted_by(|high, low| high >= low));

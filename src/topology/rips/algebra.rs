@@ -41,7 +41,7 @@ pub(super) struct Scratch {
     words: Dense<4>,
     many_words: Dense<16>,
     most_words: Dense<64>,
-    sparse: Sparse,
+    mixed: Mixed,
 }
 
 /// The bars of a window, as edges.
@@ -75,8 +75,8 @@ pub(super) fn read<const W: usize>(lunes: &mut Lunes, scratch: &mut Scratch, wan
         1025..=4096 => {
             close_loops::<W, Dense<64>>(lunes, scratch, |scratch| &mut scratch.most_words, &mut reading, wanted)
         }
-        _ if wanted.is_none() && close_thousands::<W>(lunes, scratch, &mut reading) => {}
-        _ => close_loops::<W, Sparse>(lunes, scratch, |scratch| &mut scratch.sparse, &mut reading, wanted),
+        8193.. if wanted.is_none() && close_thousands::<W>(lunes, scratch, &mut reading) => {}
+        _ => close_loops::<W, Mixed>(lunes, scratch, |scratch| &mut scratch.mixed, &mut reading, wanted),
     }
     forget(scratch);
     reading
@@ -218,7 +218,7 @@ fn close_loops<const W: usize, C: Chains>(
 
 /// The same for thousands of loops; false, and nothing is done, where that takes too much memory.
 fn close_thousands<const W: usize>(lunes: &Lunes, scratch: &mut Scratch, reading: &mut Reading) -> bool {
-    let mut chains = std::mem::take(&mut scratch.sparse);
+    let mut chains = std::mem::take(&mut scratch.mixed);
     chains.clear();
     let many = std::mem::take(&mut scratch.many);
     let mut relations = Relations { lunes, scratch: &mut *scratch, chains, basis: Vec::new() };
@@ -227,9 +227,9 @@ fn close_thousands<const W: usize>(lunes: &Lunes, scratch: &mut Scratch, reading
         each_relation::<W>(lunes, *key, |relation| {
             if fits {
                 let sum = relations.sum(relation);
-                let loops = &relations.chains.chains[sum];
+                let loops = relations.chains.chains[sum].members();
                 if !loops.is_empty() {
-                    fits = matrix.push(loops);
+                    fits = matrix.push(&loops);
                     keys.push(*key);
                 }
                 relations.chains.pop();
@@ -237,7 +237,7 @@ fn close_thousands<const W: usize>(lunes: &Lunes, scratch: &mut Scratch, reading
         });
     }
     let closed = if fits { matrix.closed(reading.births.len()) } else { None };
-    scratch.sparse = relations.chains;
+    scratch.mixed = relations.chains;
     scratch.many = many;
     forget(scratch);
     let Some(closed) = closed else { return false };
@@ -420,21 +420,122 @@ impl<const N: usize> Chains for Dense<N> {
     }
 }
 
-/// Ascending lists: for clouds that open thousands of loops at once, as two groups do whose points are nearer to all
-/// of the other group than to each other.
+/// Ascending lists, and bitsets in place of those that have grown long: for clouds that open thousands of loops at
+/// once, as groups do whose points are nearer to all of the other groups than to each other.
 #[derive(Clone, Debug, Default)]
-struct Sparse {
-    chains: Vec<Vec<u32>>,
+struct Mixed {
+    chains: Vec<Chain>,
     spare: Vec<u32>,
 }
 
-impl Chains for Sparse {
+#[derive(Clone, Debug)]
+enum Chain {
+    Few(Vec<u32>),
+    /// With no more words than the youngest loop asks for, where others were added.
+    Many(Vec<u64>),
+}
+
+/// A list with more than one entry for so many loops, from the oldest to its youngest, becomes a bitset.
+const LOOPS_PER_ENTRY: usize = 64;
+
+impl Chain {
+    fn flip(&mut self, number: u32) {
+        match self {
+            Chain::Few(members) => match members.binary_search(&number) {
+                Ok(place) => drop(members.remove(place)),
+                Err(place) => members.insert(place, number),
+            },
+            Chain::Many(words) => {
+                let word = number as usize / 64;
+                if words.len() <= word {
+                    words.resize(word + 1, 0);
+                }
+                words[word] ^= 1 << (number % 64);
+            }
+        }
+    }
+
+    /// Becomes a bitset if it is a long list.
+    fn widen(&mut self) {
+        if let Chain::Few(members) = self
+            && let Some(youngest) = members.last()
+            && members.len() > 64 + *youngest as usize / LOOPS_PER_ENTRY
+        {
+            let mut bits = Chain::Many(vec![0; *youngest as usize / 64 + 1]);
+            members.iter().for_each(|number| bits.flip(*number));
+            *self = bits;
+        }
+    }
+
+    /// Adds another; `spare` is room for a list.
+    fn add(&mut self, other: &Chain, spare: &mut Vec<u32>) {
+        match (&mut *self, other) {
+            (Chain::Many(words), Chain::Many(others)) => {
+                if words.len() < others.len() {
+                    words.resize(others.len(), 0);
+                }
+                words.iter_mut().zip(others).for_each(|(word, other)| *word ^= other);
+                let words_left = words.iter().rposition(|word| *word != 0).map_or(0, |word| word + 1);
+                words.truncate(words_left);
+            }
+            (Chain::Many(_), Chain::Few(members)) => members.iter().for_each(|number| self.flip(*number)),
+            (Chain::Few(members), Chain::Many(words)) => {
+                let mut sum = Chain::Many(words.clone());
+                members.iter().for_each(|number| sum.flip(*number));
+                *self = sum;
+            }
+            (Chain::Few(members), Chain::Few(others)) => {
+                add_lists(members, others, spare);
+                members.clone_from(spare);
+                self.widen();
+            }
+        }
+    }
+
+    fn last(&self) -> Option<usize> {
+        match self {
+            Chain::Few(members) => members.last().map(|number| *number as usize),
+            Chain::Many(words) => {
+                let word = words.iter().rposition(|word| *word != 0)?;
+                Some(64 * word + 63 - words[word].leading_zeros() as usize)
+            }
+        }
+    }
+
+    fn members(&self) -> Vec<u32> {
+        match self {
+            Chain::Few(members) => members.clone(),
+            Chain::Many(words) => {
+                let all = 0..64 * words.len() as u32;
+                all.filter(|number| words[*number as usize / 64] >> (number % 64) & 1 == 1).collect()
+            }
+        }
+    }
+}
+
+/// The numbers that are in one of two ascending lists and not in the other.
+fn add_lists(one: &[u32], two: &[u32], sum: &mut Vec<u32>) {
+    let (mut i, mut j) = (0, 0);
+    sum.clear();
+    while i < one.len() && j < two.len() {
+        let (x, y) = (one[i], two[j]);
+        if x != y {
+            sum.push(x.min(y));
+        }
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
+    }
+    sum.extend_from_slice(&one[i..]);
+    sum.extend_from_slice(&two[j..]);
+}
+
+impl Chains for Mixed {
     fn clear(&mut self) {
         self.chains.clear();
     }
 
     fn push(&mut self) -> usize {
-        self.chains.push(Vec::new());
+        self.chains.push(Chain::Few(Vec::new()));
         self.chains.len() - 1
     }
 
@@ -443,35 +544,57 @@ impl Chains for Sparse {
     }
 
     fn flip(&mut self, chain: usize, number: usize) {
-        let members = &mut self.chains[chain];
-        match members.binary_search(&(number as u32)) {
-            Ok(place) => drop(members.remove(place)),
-            Err(place) => members.insert(place, number as u32),
-        }
+        self.chains[chain].flip(number as u32);
     }
 
     fn add(&mut self, chain: usize, other: usize) {
-        let (one, two) = (&self.chains[chain], &self.chains[other]);
-        let (mut i, mut j) = (0, 0);
-        self.spare.clear();
-        while i < one.len() && j < two.len() {
-            let (x, y) = (one[i], two[j]);
-            if x != y {
-                self.spare.push(x.min(y));
-            }
-            i += usize::from(x <= y);
-            j += usize::from(y <= x);
-        }
-        self.spare.extend_from_slice(&one[i..]);
-        self.spare.extend_from_slice(&two[j..]);
-        self.chains[chain].clone_from(&self.spare);
+        let mut sum = std::mem::replace(&mut self.chains[chain], Chain::Few(Vec::new()));
+        sum.add(&self.chains[other], &mut self.spare);
+        self.chains[chain] = sum;
     }
 
     fn last(&self, chain: usize) -> Option<usize> {
-        self.chains[chain].last().map(|number| *number as usize)
+        self.chains[chain].last()
     }
 
     fn members(&self, chain: usize) -> Vec<usize> {
-        self.chains[chain].iter().map(|number| *number as usize).collect()
+        self.chains[chain].members().into_iter().map(|number| number as usize).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::random::Random;
+    use std::collections::BTreeSet;
+
+    /// Chains of lists and bitsets against sets.
+    #[test]
+    fn chains_are_sets() {
+        let mut random = Random::new(1);
+        for loops in [3, 70, 300, 9000] {
+            let (mut mixed, mut dense, mut sets) = (Mixed::default(), Dense::<141>::default(), Vec::new());
+            for step in 0..400 {
+                if step < 6 || random.pick(20) == 0 {
+                    sets.push(BTreeSet::new());
+                    assert_eq!((mixed.push(), dense.push()), (sets.len() - 1, sets.len() - 1));
+                }
+                let mut chain = || random.pick(sets.len() as u64) as usize;
+                let (one, other) = (chain(), chain());
+                for number in (0..random.pick(90)).map(|_| random.pick(loops) as usize) {
+                    mixed.flip(one, number);
+                    dense.flip(one, number);
+                    sets[one] = &sets[one] ^ &BTreeSet::from([number]);
+                }
+                if one != other {
+                    mixed.add(one, other);
+                    dense.add(one, other);
+                    sets[one] = &sets[one] ^ &sets[other];
+                }
+                let members: Vec<usize> = sets[one].iter().copied().collect();
+                assert_eq!((mixed.last(one), dense.last(one)), (members.last().copied(), members.last().copied()));
+                assert_eq!((mixed.members(one), dense.members(one)), (members.clone(), members), "{loops} {step}");
+            }
+        }
     }
 }

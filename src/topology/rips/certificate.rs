@@ -68,6 +68,10 @@ impl Code {
         self.0 >= EMPTY
     }
 
+    pub fn has_hubs(self) -> bool {
+        (0..EMPTY).contains(&self.0)
+    }
+
     pub fn is_many(self) -> bool {
         self.0 < LOOSE
     }

@@ -116,6 +116,45 @@ fn steps_equal_sweeps_a_hundred_thousand_times() {
     assert!(answers >= 100_000);
 }
 
+/// Windows that end together and learn each from the next larger one, against windows for themselves.
+fn check_nested(kind: &str, metric: Metric, sizes: &[usize], steps: usize, seed: u64) {
+    let mut random = Random::new(seed);
+    let mut windows: Vec<[Window; 2]> = sizes
+        .iter()
+        .map(|_| [Strategy::Incremental, Strategy::Cheapest].map(|s| window(Lanes::detect(), metric, s)))
+        .collect();
+    let mut workspace = Workspace::default();
+    for (t, point) in stream(kind, steps, &mut random.split(1)).iter().enumerate() {
+        for (windows, size) in windows.iter_mut().zip(sizes) {
+            for window in windows {
+                window.push(t as u64, point).unwrap_or_default();
+                while window.len() > *size {
+                    window.evict();
+                }
+            }
+        }
+        for number in (0..sizes.len()).filter(|_| random.pick(5) > 0) {
+            let (larger, smaller) = windows.split_at_mut(number);
+            let [window, alone] = &mut smaller[0];
+            let found = window.diagram_within(larger.last().map(|[larger, _]| larger), &mut workspace);
+            assert_eq!(
+                found,
+                alone.diagram(&mut workspace),
+                "{kind} {metric:?} {sizes:?} seed {seed} step {t} {number}"
+            );
+        }
+    }
+}
+
+#[test]
+fn windows_learn_nothing_wrong_from_larger_ones() {
+    for (i, kind) in KINDS.into_iter().enumerate() {
+        check_nested(kind, Metric::Euclidean, &[40, 40, 30, 20, 7, 1], 120, i as u64);
+        check_nested(kind, Metric::Manhattan, &[90, 64, 45], 130, i as u64);
+    }
+    check_nested("delay", Metric::Euclidean, &[200, 150, 70], 260, 9);
+}
+
 /// The diagram of a matrix of distances; records are ranks.
 fn rips(distances: &[Vec<f32>]) -> RipsDiagram {
     let side = 64 * distances.len().div_ceil(64).max(1);

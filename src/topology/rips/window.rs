@@ -23,6 +23,7 @@ use super::cycle;
 use super::lanes::{ABSENT, Block, Lanes, Leaver};
 use super::lunes::Lunes;
 use super::metric::{Metric, PointFault};
+use super::nested::Larger;
 use super::sweep::{self, Purpose, sweep};
 use super::{RipsBar, RipsDiagram};
 
@@ -210,6 +211,16 @@ impl Window {
     /// most about a sweep, O(n^3 / 64). Reading the bars is linear in the components and loops there are, but for the
     /// reduction of the relations between loops.
     pub fn diagram(&mut self, workspace: &mut Workspace) -> RipsDiagram {
+        self.diagram_within(None, workspace)
+    }
+
+    /// The same, where `larger` may be a window whose newest points are all the points of this one, and which has just
+    /// told its diagram: what is known there of lunes is taken over where it holds here too (`nested.rs`).
+    pub(in super::super) fn diagram_within(
+        &mut self,
+        larger: Option<&Window>,
+        workspace: &mut Workspace,
+    ) -> RipsDiagram {
         if self.is_empty() {
             return RipsDiagram::default();
         }
@@ -217,7 +228,8 @@ impl Window {
             // Half of it stays free, so that a window whose size goes up and down does not move each time.
             self.move_to(side_for(2 * self.len()));
         }
-        let reading = by_side!(self.lunes.ring.side, W => self.read::<W>(workspace));
+        let larger = larger.and_then(|larger| larger.around(self));
+        let reading = by_side!(self.lunes.ring.side, W => self.read::<W>(larger, workspace));
         reading.diagram(|rank| self.positions[self.lunes.ring.slot(rank)])
     }
 
@@ -258,13 +270,22 @@ impl Window {
         self.newcomers += 1;
     }
 
-    fn read<const W: usize>(&mut self, workspace: &mut Workspace) -> Reading {
-        self.update::<W>(workspace);
+    /// What is known here of lunes, if the points of a smaller window are the newest ones here.
+    fn around(&self, smaller: &Window) -> Option<Larger<'_>> {
+        let known = self.certified == Certified::Upkeep && self.newcomers == 0 && self.vacated.is_empty();
+        let older = self.len().checked_sub(smaller.len()).filter(|_| known)?;
+        let same = (self.metric, self.dimension) == (smaller.metric, smaller.dimension);
+        let newest = same && self.positions().skip(older).eq(smaller.positions());
+        newest.then_some(Larger { lunes: &self.lunes, older })
+    }
+
+    fn read<const W: usize>(&mut self, larger: Option<Larger>, workspace: &mut Workspace) -> Reading {
+        self.update::<W>(larger, workspace);
         algebra::read::<W>(&mut self.lunes, &mut workspace.algebra, None)
     }
 
     /// Makes the certificates good for an answer.
-    fn update<const W: usize>(&mut self, workspace: &mut Workspace) {
+    fn update<const W: usize>(&mut self, larger: Option<Larger>, workspace: &mut Workspace) {
         let changed = self.newcomers > 0 || !self.vacated.is_empty();
         if !changed && self.certified != Certified::Nothing {
             return;
@@ -275,7 +296,7 @@ impl Window {
             }
         }
         let steps = self.may_step(self.newcomers.max(self.leavers.len()));
-        let stepped = self.certified == Certified::Upkeep && steps && self.step::<W>(workspace);
+        let stepped = self.certified == Certified::Upkeep && steps && self.step::<W>(larger, workspace);
         if !stepped {
             let upkeep = steps && self.strategy != Strategy::FromScratch;
             let purpose = if upkeep { Purpose::Upkeep } else { Purpose::Answer };
@@ -306,8 +327,13 @@ impl Window {
     }
 
     /// Repairs what the change broke; false if a sweep is cheaper.
-    fn step<const W: usize>(&mut self, workspace: &mut Workspace) -> bool {
+    fn step<const W: usize>(&mut self, larger: Option<Larger>, workspace: &mut Workspace) -> bool {
         let ring = self.lunes.ring;
+        let certify = |lunes: &mut Lunes, a: usize, b: usize| {
+            let known = larger.and_then(|larger| larger.certificate(ring, a, b));
+            let code = known.unwrap_or_else(|| lunes.certificate::<W>(a, b));
+            lunes.set_code(a, b, code);
+        };
         let newcomers: Vec<usize> = (ring.count - self.newcomers..ring.count).map(|rank| ring.slot(rank)).collect();
         workspace.broken.clear();
         self.lunes.broken::<W>(&self.leavers, &newcomers, &mut workspace.broken);
@@ -315,14 +341,11 @@ impl Window {
             return false;
         }
         for (a, b) in &workspace.broken {
-            let (a, b) = (*a as usize, *b as usize);
-            let code = self.lunes.certificate::<W>(a, b);
-            self.lunes.set_code(a, b, code);
+            certify(&mut self.lunes, *a as usize, *b as usize);
         }
         for newcomer in newcomers {
             for rank in 0..ring.rank(newcomer) {
-                let code = self.lunes.certificate::<W>(newcomer, ring.slot(rank));
-                self.lunes.set_code(newcomer, ring.slot(rank), code);
+                certify(&mut self.lunes, newcomer, ring.slot(rank));
             }
         }
         true

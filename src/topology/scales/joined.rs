@@ -6,9 +6,9 @@
 //!   (`nested.rs`); each further window costs a few additions, and the reading of its sums when it is asked.
 //! - **Series** asked every [`HOP_OF_STRETCHES`] values or more are stretches of one tree in the ring: a value is
 //!   pushed into it once for all of them, and only the reading is done for each.
-//! - **Clouds** follow the ring when they are asked. They share it and a workspace. The distances of a newcomer are a
-//!   small part of a slide, so nested windows do not share them. A slide costs about n^2: windows whose sizes halve
-//!   cost little more than the largest.
+//! - **Clouds** follow the ring when they are asked. They share it and a workspace. A slide costs about n^2: windows
+//!   whose sizes halve cost little more than the largest. Of one embedding, a smaller window takes over from the next
+//!   larger one what it knows of lunes (`rips/nested.rs`), which saves it most of the search.
 //!
 //! Both ways of a series have the same bits, since sums are exact. The whole is a function of the settings, of the
 //! values in the ring, and (the correlation) of the vectors it remembers; so that is what is stored.
@@ -16,15 +16,16 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::correlation::{Correlation, FEATURES_MAX};
-use super::nested::{Nested, Wanted};
+use super::nested::Nested;
 use super::ring::{Ring, Upkeep};
 use super::scale::{Number, REACH_MAX, Scale, ScaleSettings, Shape};
+use super::sums::Wanted;
 use crate::topology::rips::Workspace;
 use crate::topology::series::pair::Filtration;
 use crate::topology::series::tree::Tree;
 
 /// Series that are asked every so many values, or more seldom, are stretches of one tree.
-pub const HOP_OF_STRETCHES: usize = 64;
+pub const HOP_OF_STRETCHES: usize = 80;
 
 /// The most scales over one ring.
 pub const SCALES_MAX: usize = 64;
@@ -72,6 +73,18 @@ impl Settings {
         self.scales.iter().map(|scale| scale.shape.reach()).fold(self.keep, usize::max)
     }
 
+    /// The clouds, those that reach farther back first, each with the one before it that it is in.
+    fn order(&self) -> Vec<(usize, Option<usize>)> {
+        let shape = |index: usize| self.scales[index].shape;
+        let clouds = (0..self.scales.len()).filter(|index| matches!(shape(*index), Shape::Cloud { .. }));
+        let mut order: Vec<usize> = clouds.collect();
+        order.sort_by_key(|index| std::cmp::Reverse(shape(*index).reach()));
+        let larger = |place: usize| {
+            order[..place].iter().rev().copied().find(|larger| shape(order[place]).is_in(shape(*larger)))
+        };
+        (0..order.len()).map(|place| (order[place], larger(place))).collect()
+    }
+
     /// The windows of the series among the scales, empty.
     fn upkeep(&self, keep: usize) -> Upkeep {
         let series = || self.scales.iter().filter(|scale| matches!(scale.shape, Shape::Series { .. }));
@@ -110,6 +123,8 @@ pub struct Scales {
     settings: Settings,
     ring: Ring,
     scales: Vec<Scale>,
+    /// The scales in the order in which they follow the ring, each with one that it learns from.
+    order: Vec<(usize, Option<usize>)>,
     correlation: Correlation,
 }
 
@@ -122,6 +137,7 @@ impl Scales {
         Ok(Scales {
             ring: Ring::new(settings.reach(), settings.upkeep(settings.reach())),
             scales: settings.scales.iter().cloned().map(Scale::new).collect(),
+            order: settings.order(),
             correlation: Correlation::new(settings.features(), settings.correlate),
             settings,
         })
@@ -137,13 +153,26 @@ impl Scales {
     /// 1e140.
     pub fn observe(&mut self, workspace: &mut Workspace) -> Vec<f64> {
         let mut vector = Vec::with_capacity(self.settings.features());
-        let (ring, scales) = self.parts();
-        scales.iter_mut().for_each(|scale| scale.features(ring, workspace, &mut vector));
+        self.features(workspace, &mut vector);
         self.remember(&vector);
         vector
     }
 
-    /// The ring, and the scales that follow it: to be worked on in parallel, each thread with a workspace of its own.
+    /// Appends the features of all scales to `vector`, side by side, and does not remember them. Clouds of one
+    /// embedding learn from each other.
+    pub fn features(&mut self, workspace: &mut Workspace, vector: &mut Vec<f64>) {
+        self.ring.summarise();
+        for (index, larger) in &self.order {
+            let (before, scale, after) = apart(&mut self.scales, *index);
+            let larger =
+                larger.map(|larger| if larger < *index { &before[larger] } else { &after[larger - index - 1] });
+            scale.follow(&self.ring, larger, workspace);
+        }
+        self.scales.iter().for_each(|scale| scale.append(&self.ring, vector));
+    }
+
+    /// The ring, and the scales that follow it: to be worked on in parallel, each thread with a workspace of its own,
+    /// and each scale for itself.
     /// The vectors are put side by side in the order of the scales and given to [`Scales::remember`].
     pub fn parts(&mut self) -> (&Ring, &mut [Scale]) {
         self.ring.summarise();
@@ -187,6 +216,7 @@ impl Scales {
             return Err(format!("the scale reaches {reach} values back, but the ring keeps {kept}; set keep to more"));
         }
         self.scales[index] = Scale::new(settings.scales[index].clone());
+        self.order = settings.order();
         self.correlation = Correlation::new(settings.features(), settings.correlate);
         self.ring.keep_up(settings.upkeep(kept));
         // What was kept is kept, also where no scale reaches that far any more.
@@ -204,6 +234,13 @@ impl Scales {
             self.ring.keep_up(self.settings.upkeep(self.ring.keep()));
         }
     }
+}
+
+/// The scales before one, that one, and those after it.
+fn apart(scales: &mut [Scale], index: usize) -> (&[Scale], &mut Scale, &[Scale]) {
+    let (before, rest) = scales.split_at_mut(index);
+    let (scale, after) = rest.split_first_mut().expect("the order names scales that there are");
+    (before, scale, after)
 }
 
 /// What is stored.
@@ -336,7 +373,9 @@ mod tests {
 
     #[test]
     fn features_are_those_of_each_window_alone() {
-        [(1, 1), (7, 1), (7, 64), (64, 64), (200, 1)].into_iter().for_each(|(hop, said)| check(hop, said));
+        [(1, 1), (7, 1), (7, HOP_OF_STRETCHES), (64, HOP_OF_STRETCHES), (200, 1)]
+            .into_iter()
+            .for_each(|(hop, said)| check(hop, said));
     }
 
     #[test]

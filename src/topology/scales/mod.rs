@@ -3,10 +3,13 @@
 //! | file | answers | cost |
 //! | --- | --- | --- |
 //! | [`Scales`] | the features of all scales over one ring of values | those of the scales |
-//! | `nested` | the windows of one series: what a record changes is found once for all | that of one, and a third of it for each other |
+//! | `nested` | windows of one series: what a record changes is found once | that of one, and an eighth for each other |
+//! | `sums` | sums that windows have in common, exact and as cheap as integers | O(1) |
 //! | [`correlation`] | covariance and correlation of feature vectors over a sliding window, without drift | O(f^2) a slide |
 //! | [`delay`] | the delay of an embedding: first minimum of mutual information | O(n) a lag |
 //! | [`period`] | the window's length: the dominant period by autocorrelation | O(n) a lag |
+//!
+//! Clouds of one embedding learn from each other too (`rips/nested.rs`).
 //!
 //! A scale is a window (and a delay) over the series; its features are numbers of its diagram. [`Scales`] joins the
 //! parts: one ring, scales that follow it each for itself, and the correlation of their features. The other three take
@@ -22,6 +25,7 @@ mod nested;
 pub mod period;
 mod ring;
 mod scale;
+mod sums;
 
 pub use joined::{HOP_OF_STRETCHES, SCALES_MAX, Scales, Settings};
 pub use ring::{Ring, Suited};

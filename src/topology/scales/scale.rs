@@ -61,6 +61,17 @@ impl Shape {
         }
     }
 
+    /// Whether the points of this cloud are the newest ones of another.
+    pub(super) fn is_in(self, other: Shape) -> bool {
+        match (self, other) {
+            (
+                Shape::Cloud { window, delay, dimension },
+                Shape::Cloud { window: larger, delay: other_delay, dimension: other_dimension },
+            ) => window <= larger && (delay, dimension) == (other_delay, other_dimension),
+            _ => false,
+        }
+    }
+
     fn degree_max(self) -> u8 {
         u8::from(matches!(self, Shape::Cloud { .. }))
     }
@@ -131,12 +142,14 @@ pub struct Scale {
     cloud: Option<Box<rips::Window>>,
     /// Position of the first value that the cloud has not taken in.
     seen: u64,
+    /// The numbers of the cloud's diagram, of the degrees that are asked for.
+    summaries: [Summary; 2],
 }
 
 impl Scale {
     /// A scale that has seen nothing yet.
     pub(super) fn new(settings: ScaleSettings) -> Scale {
-        Scale { cloud: cloud(settings.shape), settings, seen: 0 }
+        Scale { cloud: cloud(settings.shape), settings, seen: 0, summaries: Default::default() }
     }
 
     /// What it is.
@@ -147,22 +160,33 @@ impl Scale {
     /// Takes in what has come since, and appends its vector to `vector`. For a cloud the cost is that of so many slides
     /// of the window (of the whole window, where more came than it holds), and of its diagram.
     pub fn features(&mut self, ring: &Ring, workspace: &mut Workspace, vector: &mut Vec<f64>) {
-        if matches!(self.settings.shape, Shape::Series { .. }) {
-            return self.append(&[ring.summary(self.settings.shape.reach())], vector);
-        }
-        self.follow(ring);
+        self.follow(ring, None, workspace);
+        self.append(ring, vector);
+    }
+
+    /// Takes in what has come since. `larger` may be a scale of the same embedding that reaches farther back, and that
+    /// has followed the ring.
+    pub(super) fn follow(&mut self, ring: &Ring, larger: Option<&Scale>, workspace: &mut Workspace) {
+        self.take_in(ring);
         let Some(cloud) = &mut self.cloud else { return };
-        let diagram = cloud.diagram(workspace);
+        let diagram = cloud.diagram_within(larger.and_then(|larger| larger.cloud.as_deref()), workspace);
         let wants = |degree| self.settings.features.iter().any(|feature| feature.degree == degree);
         let summary = |wanted: bool, diagram: &dyn Fn() -> Diagram| {
             if wanted { summary(&diagram()) } else { Summary::default() }
         };
-        let degrees = [summary(wants(0), &|| diagram.degree_0()), summary(wants(1), &|| diagram.degree_1())];
-        self.append(&degrees, vector);
+        self.summaries = [summary(wants(0), &|| diagram.degree_0()), summary(wants(1), &|| diagram.degree_1())];
+    }
+
+    /// Appends its vector, as it was when it followed the ring.
+    pub(super) fn append(&self, ring: &Ring, vector: &mut Vec<f64>) {
+        match self.settings.shape {
+            Shape::Series { window } => self.append_of(&[ring.summary(window)], vector),
+            Shape::Cloud { .. } => self.append_of(&self.summaries, vector),
+        }
     }
 
     /// Appends the features of these degrees.
-    fn append(&self, degrees: &[Summary], vector: &mut Vec<f64>) {
+    fn append_of(&self, degrees: &[Summary], vector: &mut Vec<f64>) {
         vector.extend(self.settings.features.iter().map(|feature| {
             let summary = &degrees[usize::from(feature.degree).min(degrees.len() - 1)];
             match feature.number {
@@ -175,7 +199,7 @@ impl Scale {
         }));
     }
 
-    fn follow(&mut self, ring: &Ring) {
+    fn take_in(&mut self, ring: &Ring) {
         let Shape::Cloud { window, delay, dimension } = self.settings.shape else { return };
         let first = ring.tail().saturating_sub(window as u64).max(ring.head());
         if self.seen < first {

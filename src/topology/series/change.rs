@@ -185,15 +185,15 @@ pub(super) enum First {
     Another,
 }
 
-/// Gives the steps that change when `new` stands beside the values of the index, at their left end, or else at the
+/// Gives the steps that change when `new` stands beside the values of `range`, at their left end, or else at the
 /// `RIGHT` one.
 #[inline(always)]
 pub(super) fn end_point<const SUPER: bool, const RIGHT: bool>(
     index: &Index,
+    mut range: Range<u64>,
     new: Point,
     steps: &mut impl Steps,
 ) -> First {
-    let mut range = index.range();
     if range.is_empty() {
         return First::New(None);
     }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::residue::Point;
 
 /// Values of the smallest block and blocks of a larger one, as powers of two.
-pub(super) const SHIFTS: [u32; 2] = [5, 3];
+pub(in super::super) const SHIFTS: [u32; 2] = [5, 3];
 
 /// What a stretch of values without infinite ones amounts to. (Of one with infinite values only the first two fields
 /// mean anything.)
@@ -89,7 +89,7 @@ struct Level {
 
 /// The values of a window, the oldest at position `head`, and the blocks in it.
 #[derive(Clone, Debug)]
-pub(super) struct Index {
+pub(in super::super) struct Index {
     head: u64,
     values: VecDeque<f64>,
     /// From the smallest blocks.
@@ -101,14 +101,14 @@ pub(super) struct Index {
 
 impl Index {
     /// Without values, and with room for `count`.
-    pub(super) fn new(count: usize, shifts: [u32; 2]) -> Index {
+    pub(in super::super) fn new(count: usize, shifts: [u32; 2]) -> Index {
         let (values, middle) = (VecDeque::with_capacity(count), Block { start: 0, span: 0, stretch: Stretch::EMPTY });
         Index { head: 0, values, levels: Vec::new(), middle, shifts }
     }
 
     /// The positions of the values.
     #[inline(always)]
-    pub(super) fn range(&self) -> Range<u64> {
+    pub(in super::super) fn range(&self) -> Range<u64> {
         self.head..self.head + self.values.len() as u64
     }
 
@@ -118,7 +118,7 @@ impl Index {
 
     /// The value at a position in the range.
     #[inline(always)]
-    pub(super) fn value(&self, position: u64) -> f64 {
+    pub(in super::super) fn value(&self, position: u64) -> f64 {
         self.values[(position - self.head) as usize]
     }
 
@@ -129,7 +129,7 @@ impl Index {
 
     /// Adds a value, which is not NaN, at the right end.
     #[inline(always)]
-    pub(super) fn push(&mut self, value: f64) {
+    pub(in super::super) fn push(&mut self, value: f64) {
         self.values.push_back(value);
         let tail = self.range().end;
         if tail & ((1 << self.shifts[0]) - 1) == 0 {
@@ -139,7 +139,7 @@ impl Index {
 
     /// Removes the value at the left end.
     #[inline(always)]
-    pub(super) fn evict(&mut self) -> Option<f64> {
+    pub(in super::super) fn evict(&mut self) -> Option<f64> {
         let value = self.values.pop_front()?;
         self.head += 1;
         if (self.head - 1) & ((1 << self.shifts[0]) - 1) == 0 {
@@ -331,7 +331,7 @@ impl Index {
     }
 
     /// Bytes that it holds beside its own struct.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(in super::super) fn heap_bytes(&self) -> usize {
         let blocks: usize = self.levels.iter().map(|level| level.blocks.capacity() * size_of::<Stretch>()).sum();
         self.values.capacity() * size_of::<f64>() + blocks + self.levels.capacity() * size_of::<Level>()
     }

@@ -30,10 +30,9 @@ use super::window::pairs;
 pub(super) struct Segments(VecDeque<(u64, f64)>);
 
 impl Segments {
-    /// Hears of an infinite value that is about to enter.
+    /// Hears of an infinite value that is about to enter beside the values of `range`.
     #[cold]
-    pub(super) fn wall(&mut self, index: &Index, wall: f64) {
-        let range = index.range();
+    pub(super) fn wall(&mut self, index: &Index, range: Range<u64>, wall: f64) {
         if let Some(left) = index.find::<true>(range.clone(), infinite) {
             let length = between(index, [index.value(left) < 0.0, wall < 0.0], left + 1..range.end);
             let length = length.expect("the infinite value at the left is the newest");
@@ -52,9 +51,8 @@ impl Segments {
         }
     }
 
-    /// The longest finite pair of sublevel sets, or of superlevel ones. O(log n).
-    pub(super) fn longest(&self, index: &Index, superlevel: bool) -> f64 {
-        let range = index.range();
+    /// The longest finite pair of the sublevel sets of the values of `range`, or of the superlevel ones. O(log n).
+    pub(super) fn longest(&self, index: &Index, range: Range<u64>, superlevel: bool) -> f64 {
         if let Some(length) = between(index, [superlevel; 2], range.clone()) {
             return length;
         }

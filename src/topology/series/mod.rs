@@ -13,8 +13,9 @@
 //! | --- | --- |
 //! | [`residue`] | the summary of a stretch: the extremes that are not paired yet; joining is associative |
 //! | `change` | the incremental step: which pairs change when a record enters or leaves |
-//! | `sums` | the same for statistics alone: half a million pairs that change at once, in microseconds |
+//! | `sums` | the same for statistics and Betti curves alone: half a million pairs at once, in microseconds |
 //! | [`window`] | the window: steps in O(log n) for each pair that changes, whatever the series; 9.2 bytes a value |
+//! | `view` | the step of one window: which pairs enter and leave; several windows may share the values |
 //! | `index` | what stretches of the window reach: lowest, highest, greatest rise and fall |
 //! | [`tree`] | any stretch of a series (all scales of one), and corrections of values long past |
 //! | [`pair`] | sublevel, superlevel, extended; a pair with the positions of its records; who hears of changes |
@@ -31,7 +32,8 @@
 //! length are left out. Negative zero is zero, infinities are values, NaN is none.
 //!
 //! **Limits.** One value can change many pairs at once, as a new lowest value does at the end of an oscillation that
-//! decays; to tell of them takes O(log n) for each. Statistics without a Betti curve do not pay for it ([`sliding`]).
+//! decays; to tell of them takes O(log n) for each: of half a million some milliseconds, which is what it takes to
+//! write them down. Statistics do not pay for it, nor does a Betti curve ([`sliding`]).
 //! Apart from that no series is worse than another, in time or in memory.
 
 pub mod gaps;
@@ -43,9 +45,10 @@ pub mod tree;
 pub mod window;
 
 mod change;
-mod index;
+pub(super) mod index;
 mod longest;
-mod sums;
+pub(super) mod sums;
+pub(super) mod view;
 
 #[cfg(test)]
 mod tests;

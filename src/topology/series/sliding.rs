@@ -35,7 +35,7 @@ pub struct Settings {
     pub tolerance: f64,
     /// The power of [`Summary::power_total`].
     pub power: u32,
-    /// The levels of the Betti curve; none for no curve.
+    /// The levels of the Betti curve, at most [`LEVELS_MAX`]; none for no curve.
     pub levels: Vec<f64>,
 }
 
@@ -48,6 +48,9 @@ impl Settings {
 
     /// What is wrong with them.
     fn fault(&self) -> Option<&'static str> {
+        if self.levels.len() > LEVELS_MAX {
+            return Some("the Betti curve has more than 1024 levels; take fewer");
+        }
         let reaches = match self.reach {
             Reach::Count(count) => count > 0,
             Reach::Time(span) => span > 0,
@@ -64,6 +67,9 @@ impl Settings {
         None
     }
 }
+
+/// The most levels of a Betti curve that is kept up.
+pub const LEVELS_MAX: usize = 1024;
 
 /// For how many values room is made before they come.
 const ROOM_MAX: u64 = 1 << 16;
@@ -103,9 +109,10 @@ impl Sliding {
             Reach::Count(count) => count.min(ROOM_MAX) as usize,
             Reach::Time(_) => 0,
         };
+        let statistics = Statistics::new(settings.power, betti);
         Ok(Sliding {
-            window: Window::with_capacity(settings.filtration, settings.tolerance, room).summing(settings.power),
-            statistics: Statistics::new(settings.power, betti),
+            window: Window::with_capacity(settings.filtration, settings.tolerance, room).summing(&statistics),
+            statistics,
             times: VecDeque::new(),
             last: None,
             settings,
@@ -207,7 +214,7 @@ impl<'de> Deserialize<'de> for Sliding {
             return Err(serde::de::Error::custom("a stored window does not fit its settings, its times or its gaps"));
         }
         stored.window.pairs().into_iter().for_each(|pair| sliding.statistics.enter(pair));
-        sliding.window = stored.window.summing(sliding.settings.power);
+        sliding.window = stored.window.summing(&sliding.statistics);
         (sliding.times, sliding.last) = (stored.times, stored.last);
         Ok(sliding)
     }

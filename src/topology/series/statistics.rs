@@ -9,6 +9,7 @@
 //! in no sum.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +114,8 @@ impl Totals {
 /// A pair is alive at `t` if `birth <= t < death`; for a superlevel pair, if `birth >= t > death`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BettiCurve {
-    levels: Vec<f64>,
+    /// Shared by all that counts at the same levels.
+    levels: Arc<[f64]>,
     /// By how much the curve rises at each level.
     steps: Vec<i64>,
 }
@@ -124,7 +126,7 @@ impl BettiCurve {
         let mut levels: Vec<f64> = levels.iter().copied().filter(|level| !level.is_nan()).collect();
         levels.sort_unstable_by(f64::total_cmp);
         levels.dedup();
-        BettiCurve { steps: vec![0; levels.len() + 1], levels }
+        BettiCurve { steps: vec![0; levels.len() + 1], levels: levels.into() }
     }
 
     /// The levels, in order.
@@ -140,15 +142,36 @@ impl BettiCurve {
         })
     }
 
-    /// O(log levels).
-    fn change(&mut self, pair: Pair, by: i64) {
-        let (from, to) = if pair.birth < pair.death {
-            (self.levels.partition_point(|t| *t < pair.birth), self.levels.partition_point(|t| *t < pair.death))
+    /// The curve of no pairs at the same levels.
+    pub(super) fn cleared(&self) -> BettiCurve {
+        BettiCurve { levels: Arc::clone(&self.levels), steps: vec![0; self.steps.len()] }
+    }
+
+    /// Whether it has the levels of another, or of a copy of it.
+    pub(super) fn shares_levels(&self, other: &BettiCurve) -> bool {
+        Arc::ptr_eq(&self.levels, &other.levels)
+    }
+
+    /// A pair comes so many times. O(log levels).
+    #[inline(never)]
+    pub(super) fn change(&mut self, birth: f64, death: f64, by: i64) {
+        let (from, to) = if birth < death {
+            (self.levels.partition_point(|t| *t < birth), self.levels.partition_point(|t| *t < death))
         } else {
-            (self.levels.partition_point(|t| *t <= pair.death), self.levels.partition_point(|t| *t <= pair.birth))
+            (self.levels.partition_point(|t| *t <= death), self.levels.partition_point(|t| *t <= birth))
         };
         self.steps[from] += by;
         self.steps[to] -= by;
+    }
+
+    /// Where it rises and falls, and by how much.
+    pub(super) fn steps(&self) -> Vec<(u32, i64)> {
+        (0..).zip(self.steps.iter().copied()).filter(|(_, step)| *step != 0).collect()
+    }
+
+    /// Adds the pairs of a curve that has these steps, so many times.
+    pub(super) fn merge(&mut self, steps: &[(u32, i64)], times: i64) {
+        steps.iter().for_each(|(at, step)| self.steps[*at as usize] += times * step);
     }
 }
 
@@ -202,29 +225,44 @@ impl Statistics {
         }
     }
 
-    /// Many pairs enter and leave, or else, unless they `enter`, leave and enter.
-    pub(super) fn change_many(&mut self, lengths: &Totals, enter: bool) {
+    /// A pair enters, or else leaves.
+    #[inline(always)]
+    pub(super) fn change_pair(&mut self, birth: f64, death: f64, enters: bool) {
+        self.change((death - birth).abs(), enters);
+        if let Some(betti) = &mut self.betti {
+            betti.change(birth, death, if enters { 1 } else { -1 });
+        }
+    }
+
+    /// Many pairs enter and leave, or else, unless they `enter`, leave and enter: their lengths, and the steps that
+    /// they make in the Betti curve if there is one.
+    pub(super) fn change_many(&mut self, lengths: &Totals, steps: &[(u32, i64)], enter: bool) {
         if enter {
             self.totals.merge(lengths)
         } else {
             self.totals.take_out(lengths)
         }
+        if let Some(betti) = &mut self.betti {
+            betti.merge(steps, if enter { 1 } else { -1 });
+        }
         self.longest.set(Longest::default());
     }
 
     /// The power of [`Summary::power_total`].
+    #[inline]
     pub(super) fn power(&self) -> u32 {
         self.totals.power
     }
 
     /// The Betti curve, if it was asked for.
+    #[inline]
     pub fn betti(&self) -> Option<&BettiCurve> {
         self.betti.as_ref()
     }
 
     /// Bytes that it holds beside its own struct.
     pub fn heap_bytes(&self) -> usize {
-        let betti = self.betti.as_ref().map_or(0, |curve| 8 * (curve.levels.capacity() + curve.steps.capacity()));
+        let betti = self.betti.as_ref().map_or(0, |curve| 8 * (curve.levels.len() + curve.steps.capacity()));
         self.totals.heap_bytes() + betti
     }
 }
@@ -232,23 +270,17 @@ impl Statistics {
 impl Changes for Statistics {
     #[inline(always)]
     fn enter(&mut self, pair: Pair) {
-        self.change(pair.persistence(), true);
-        if let Some(betti) = &mut self.betti {
-            betti.change(pair, 1);
-        }
+        self.change_pair(pair.birth, pair.death, true);
     }
 
     #[inline(always)]
     fn leave(&mut self, pair: Pair) {
-        self.change(pair.persistence(), false);
-        if let Some(betti) = &mut self.betti {
-            betti.change(pair, -1);
-        }
+        self.change_pair(pair.birth, pair.death, false);
     }
 
     #[inline(always)]
     fn statistics(&mut self) -> Option<&mut Statistics> {
-        if self.betti.is_none() { Some(self) } else { None }
+        Some(self)
     }
 }
 

@@ -11,6 +11,10 @@
 //! both: that of the lengths that fall less that of those that rise. Sums are exact, and a change is the same number to
 //! the bit, whether made of steps or of sums.
 //!
+//! A Betti curve is a sum too, one for each level: a pair adds 1 where it is alive. A pair of the superlevel sets is
+//! alive at its upper end and not at its lower one, one of the sublevel sets the other way round, so each side has its
+//! own.
+//!
 //! **Cost.** A part is kept only if its steps are many: each sum stands for more than 128 values, and a series
 //! without long staircases has none. A walk makes at most that many steps in each part that has no sum, and looks into
 //! O(log n) of them.
@@ -19,8 +23,8 @@ use std::collections::BTreeMap;
 
 use super::change::{Seen, Staircase, Steps};
 use super::index::{Block, Index};
-use super::pair::outlives;
-use super::statistics::{Statistics, Totals};
+use super::pair::{Filtration, outlives};
+use super::statistics::{BettiCurve, Statistics, Totals};
 
 /// A part of no more steps than this has no sum, and is walked through.
 pub(super) const MANY: u64 = 128;
@@ -30,6 +34,8 @@ pub(super) const MANY: u64 = 128;
 struct Part {
     /// The lengths that fall less those that rise.
     totals: Totals,
+    /// And the steps of their Betti curve: as pairs of the sublevel sets, and of the superlevel ones.
+    curves: [Vec<(u32, i64)>; 2],
     count: u64,
     /// Whether the last step, not counted yet, falls.
     falls: bool,
@@ -37,26 +43,41 @@ struct Part {
 
 /// The parts with many steps.
 #[derive(Clone, Debug)]
-pub(super) struct Sums {
+pub(in super::super) struct Sums {
     power: u32,
     tolerance: f64,
+    /// At the levels that are asked for, if any: of the sublevel sets, and of the superlevel ones.
+    curves: [Option<BettiCurve>; 2],
     many: u64,
     /// By the position and the number of their values, and whether the walk leads to the left.
     parts: BTreeMap<(u64, u64, bool), Part>,
 }
 
 impl Sums {
-    /// Sums of the lengths above `tolerance`, over more than `many` steps each, for the blocks that the index has.
-    pub(super) fn new(index: &Index, many: u64, power: u32, tolerance: f64) -> Sums {
-        let mut sums = Sums { power, tolerance, many, parts: BTreeMap::new() };
+    /// What such statistics sum up of the lengths above `tolerance`, over more than `many` steps each, for the blocks
+    /// that the index has.
+    pub(super) fn new(
+        index: &Index,
+        many: u64,
+        (filtration, tolerance): (Filtration, f64),
+        statistics: &Statistics,
+    ) -> Sums {
+        let sides = [filtration != Filtration::Superlevel, filtration != Filtration::Sublevel];
+        let curves = sides.map(|side| statistics.betti().filter(|_| side).map(BettiCurve::cleared));
+        let mut sums = Sums { power: statistics.power(), tolerance, curves, many, parts: BTreeMap::new() };
         let small = index.span(1);
         (index.range().start / small + 1..=index.range().end / small).for_each(|end| sums.finish(index, end * small));
         sums
     }
 
-    /// Whether they are of lengths to this power.
-    pub(super) fn fit(&self, power: u32) -> bool {
-        self.power == power
+    /// Whether they are of what these statistics sum up.
+    #[inline(always)]
+    pub(super) fn fit(&self, statistics: &Statistics) -> bool {
+        self.power == statistics.power() && statistics.betti().is_none_or(|betti| self.fit_curve(betti))
+    }
+
+    fn fit_curve(&self, betti: &BettiCurve) -> bool {
+        self.curves.iter().flatten().next().is_some_and(|curve| betti.shares_levels(curve))
     }
 
     /// Makes the sums of the blocks that end before `tail`. Amortised O(1) for each value.
@@ -89,12 +110,14 @@ impl Sums {
         let high = index.find::<true>(start..start + span, |part| part.high == stretch.high);
         let mut stairs = Staircase::<false, BACK>::over(&Block { start, span, stretch }, (low < high) == BACK);
         for start in parts {
-            let mut made = Made { sums: self, index, totals: Totals::new(self.power), count: 0 };
+            let curves = self.curves.clone();
+            let mut made = Made { sums: self, index, totals: Totals::new(self.power), curves, count: 0 };
             stairs.walk(index, start..start + span, None, &mut made);
             stairs.make_due(&mut made);
-            let Made { totals, count, .. } = made;
+            let Made { totals, curves, count, .. } = made;
             if count > self.many {
-                self.parts.insert((start, span, BACK), Part { totals, count, falls: stairs.falls() });
+                let curves = curves.map(|curve| curve.map_or_else(Vec::new, |curve| curve.steps()));
+                self.parts.insert((start, span, BACK), Part { totals, curves, count, falls: stairs.falls() });
             }
         }
     }
@@ -130,7 +153,11 @@ impl Sums {
     /// Bytes that it holds beside its own struct.
     pub(super) fn heap_bytes(&self) -> usize {
         // A node of the map has room for 11 entries, and at least half of it is in use.
-        self.parts.values().map(|part| 2 * size_of::<((u64, u64, bool), Part)>() + part.totals.heap_bytes()).sum()
+        let inside = |part: &Part| {
+            let steps = part.curves.iter().map(Vec::capacity).sum::<usize>();
+            part.totals.heap_bytes() + steps * size_of::<(u32, i64)>()
+        };
+        self.parts.values().map(|part| 2 * size_of::<((u64, u64, bool), Part)>() + inside(part)).sum()
     }
 }
 
@@ -139,15 +166,21 @@ struct Made<'a> {
     sums: &'a Sums,
     index: &'a Index,
     totals: Totals,
+    curves: [Option<BettiCurve>; 2],
     count: u64,
 }
 
 impl Steps for Made<'_> {
     fn step(&mut self, birth: Seen, death: Seen, with: bool) {
         self.count += 1;
-        if outlives(birth.value, death.value, self.sums.tolerance) {
-            self.totals.change(death.value - birth.value, if with { 1 } else { -1 });
+        let ([birth, death], sign) = ([birth.value, death.value], if with { 1 } else { -1 });
+        if !outlives(birth, death, self.sums.tolerance) {
+            return;
         }
+        self.totals.change(death - birth, sign);
+        let [below, above] = &mut self.curves;
+        below.iter_mut().for_each(|curve| curve.change(birth, death, sign));
+        above.iter_mut().for_each(|curve| curve.change(death, birth, sign));
     }
 
     fn within<const SUPER: bool, const BACK: bool>(
@@ -157,6 +190,9 @@ impl Steps for Made<'_> {
     ) -> Option<bool> {
         let part = self.sums.part(self.index, stairs, block)?;
         self.totals.merge(&part.totals);
+        for (curve, steps) in self.curves.iter_mut().zip(&part.curves) {
+            curve.iter_mut().for_each(|curve| curve.merge(steps, 1));
+        }
         self.count += part.count;
         Some(part.falls)
     }
@@ -175,7 +211,7 @@ impl Steps for Summed<'_> {
     #[inline(always)]
     fn step(&mut self, birth: Seen, death: Seen, with: bool) {
         if outlives(birth.value, death.value, self.tolerance) {
-            self.statistics.change((death.value - birth.value).abs(), with == self.enters);
+            self.statistics.change_pair(birth.value, death.value, with == self.enters);
         }
     }
 
@@ -187,7 +223,7 @@ impl Steps for Summed<'_> {
     ) -> Option<bool> {
         let part = self.sums?.part(self.index, stairs, block)?;
         // What falls is there with the new value, or else, upside down, without it.
-        self.statistics.change_many(&part.totals, self.enters != SUPER);
+        self.statistics.change_many(&part.totals, &part.curves[usize::from(SUPER)], self.enters != SUPER);
         Some(part.falls)
     }
 }

@@ -90,9 +90,13 @@ fn with_blocks(filtration: Filtration, tolerance: f64, shifts: [u32; 2]) -> Wind
     Window::with_index(filtration, tolerance, Index::new(0, shifts))
 }
 
+/// Those of Betti curves: some values of grids lie on them.
+const LEVELS: [f64; 4] = [-1.0, 0.0, 0.3, 1.5];
+
 /// A window that takes sums of more steps than `many`, and its statistics.
 fn summed(window: &Window, many: u64) -> (Window, Statistics) {
-    (window.clone().summing_more_than(many, 2), Statistics::new(2, None))
+    let statistics = Statistics::new(2, Some(BettiCurve::new(&LEVELS)).filter(|_| many.is_multiple_of(2)));
+    (window.clone().summing_more_than(many, &statistics), statistics)
 }
 
 /// The diagram as told by changes: a pair may enter once only, and leave only when it is in.
@@ -157,7 +161,7 @@ fn slides(run: &Run) -> usize {
     let values: Vec<f64> = series(run.kind, 400, &mut random).iter().map(|value| value + 0.0).collect();
     let mut window = with_blocks(run.filtration, run.tolerance, [[2, 2], [1, 1], [3, 1]][run.seed as usize % 3]);
     let (mut summing, mut sums) = summed(&window, run.seed % 4);
-    let (mut told, mut statistics) = (Told::default(), Statistics::new(2, Some(BettiCurve::new(&[-1.0, 0.0, 1.5]))));
+    let (mut told, mut statistics) = (Told::default(), Statistics::new(2, Some(BettiCurve::new(&LEVELS))));
     let mut compared = 0;
     for value in values.iter().copied() {
         window.push(value, &mut (&mut told, &mut statistics));
@@ -178,7 +182,6 @@ fn slides(run: &Run) -> usize {
             assert_eq!(bits(summary), bits(summarised(&pairs, 2)), "{place}: {summary:?}");
             assert_eq!(bits(sums.summary(|| summing.longest())), bits(summary), "sums: {place}");
             assert_eq!(window.longest().to_bits(), summary.longest.to_bits(), "{place}");
-            let mut curve = BettiCurve::new(&[-1.0, 0.0, 1.5]);
             let alive = |pair: &Pair, t: f64| {
                 if pair.birth < pair.death {
                     pair.birth <= t && t < pair.death
@@ -186,10 +189,10 @@ fn slides(run: &Run) -> usize {
                     pair.birth >= t && t > pair.death
                 }
             };
-            let expected: Vec<i64> =
-                curve.levels().iter().map(|t| pairs.iter().filter(|p| alive(p, *t)).count() as i64).collect();
-            curve = statistics.betti().unwrap().clone();
-            assert_eq!(curve.values().collect::<Vec<_>>(), expected, "{place}");
+            let expected = LEVELS.map(|t| pairs.iter().filter(|p| alive(p, t)).count() as i64);
+            for curve in statistics.betti().into_iter().chain(sums.betti()) {
+                assert_eq!(curve.values().collect::<Vec<_>>(), expected, "{place}");
+            }
             if window.len() <= until {
                 break;
             }
@@ -320,8 +323,12 @@ fn worst_steps_of_sums() {
                 let turn = if filtration == Filtration::Superlevel { -1.0 } else { 1.0 };
                 let place = format!("series {kind}, {filtration:?}, {count} values");
                 let mut window = Window::new(filtration, 0.0);
-                let (mut summing, mut sums) = (window.clone().summing(2), Statistics::new(2, None));
-                let (mut statistics, mut most) = (Statistics::new(2, None), 0);
+                // A curve at every seventh value of the series, and between.
+                let levels: Vec<f64> = (-300..300).map(|k| f64::from(k) * 3.5).collect();
+                let curve = Some(BettiCurve::new(&levels)).filter(|_| shift == 12);
+                let mut sums = Statistics::new(2, curve);
+                let mut summing = window.clone().summing(&sums);
+                let (mut statistics, mut most) = (sums.clone(), 0);
                 for value in values.iter().map(|value| turn * value) {
                     let mut told = Count::default();
                     let slide = |window: &mut Window, changes: &mut dyn FnMut(&mut Window, bool)| {
@@ -350,8 +357,10 @@ fn worst_steps_of_sums() {
                     assert!(steps <= 1_500 * sizes, "{place}: {steps} steps");
                     if told.0 > most {
                         most = told.0;
-                        let [sums, all] = [&sums, &statistics].map(|one| bits(one.summary(|| window.longest())));
-                        assert_eq!(sums, all, "{place}: {most} told");
+                        let curve = |one: &Statistics| one.betti().map(|curve| curve.values().collect::<Vec<i64>>());
+                        let [summed, all] =
+                            [&sums, &statistics].map(|one| (bits(one.summary(|| window.longest())), curve(one)));
+                        assert_eq!(summed, all, "{place}: {most} told");
                     }
                 }
                 assert_eq!(bits(sums.summary(|| summing.longest())), bits(summarised(&window.pairs(), 2)), "{place}");
