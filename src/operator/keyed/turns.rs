@@ -110,7 +110,9 @@ impl<K: KeyedOperator> Keyed<K> {
     fn due_until(&mut self, until: EventTime) -> BTreeMap<usize, BTreeSet<EventTime>> {
         let mut due: BTreeMap<usize, BTreeSet<EventTime>> = BTreeMap::new();
         while self.timers.first().is_some_and(|(at, _)| *at <= until) {
-            let (at, key) = self.timers.pop_first().expect("there is a first");
+            let timer = self.timers.pop_first().expect("there is a first");
+            self.copy.iter_mut().for_each(|copy| copy.lose(&timer));
+            let (at, key) = timer;
             if let Some(slot) = self.find(xxh3_64(&key), &key).filter(|slot| self.is_its_own(*slot, &key)) {
                 due.entry(slot).or_default().insert(at);
             }

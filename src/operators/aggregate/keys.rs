@@ -1,6 +1,7 @@
 //! The keys that a worker has state for, as dense numbers.
 
 use crate::key::{self, Bytes};
+use crate::operator::sweep::Sweep;
 use hashbrown::HashTable;
 
 /// No pane begins here: the cache of a key is empty.
@@ -224,6 +225,15 @@ impl Keys {
     /// The living keys by number, in no order that means anything but the same in every run.
     pub fn living(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.entries.len() as u32).filter(|id| self.entries[*id as usize].alive)
+    }
+
+    /// Owes the numbers of all living keys to a copy.
+    pub fn wanted(&self) -> Sweep {
+        let mut wanted = Sweep::of(self.entries.len());
+        for dead in self.free.iter().chain(&self.dead) {
+            wanted.claim(*dead as usize);
+        }
+        wanted
     }
 
     /// How many keys live.
