@@ -12,8 +12,45 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
+
+/// The bytes of a key; short ones lie where the key is looked up, which spares a miss of the cache.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// Their number, and they.
+    Short(u8, [u8; SHORT]),
+    /// Elsewhere.
+    Long(Box<[u8]>),
+}
+
+/// Makes [`Bytes`] 24 bytes with length and tag.
+const SHORT: usize = 22;
+
+impl Bytes {
+    /// A copy of a key's bytes.
+    pub fn of(bytes: &[u8]) -> Bytes {
+        if bytes.len() > SHORT {
+            return Bytes::Long(bytes.into());
+        }
+        let mut short = [0; SHORT];
+        short[..bytes.len()].copy_from_slice(bytes);
+        Bytes::Short(bytes.len() as u8, short)
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Short(length, bytes) => &bytes[..*length as usize],
+            Bytes::Long(bytes) => bytes,
+        }
+    }
+}
 
 /// How many key groups there are; fixed for ever, because state is stored by them.
 pub const KEY_GROUPS: usize = 4096;
@@ -38,6 +75,9 @@ const INT: u8 = 3;
 const FLOAT: u8 = 4;
 const TEXT: u8 = 5;
 const TIME: u8 = 6;
+
+/// How many bytes of text are copied at once.
+const SPAN: usize = 32;
 
 /// The keys of the rows of one batch, with their hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,15 +177,26 @@ impl Keys {
     /// A single column of text, the common case: no terminator is needed behind the last column.
     fn encode_text(&mut self, column: &ArrayRef) {
         let text = column.as_string::<i32>();
-        for row in 0..text.len() {
-            if text.is_null(row) {
-                self.bytes.push(NULL);
-            } else {
-                self.bytes.push(TEXT);
-                self.bytes.extend_from_slice(text.value(row).as_bytes());
-            }
-            self.ends.push(self.bytes.len() as u32);
+        if text.null_count() > 0 {
+            return self.encode(std::slice::from_ref(column), text.len());
         }
+        let (offsets, data) = (text.value_offsets(), text.value_data());
+        let length = offsets[text.len()] - offsets[0];
+        self.bytes.resize(length as usize + text.len() + SPAN, 0);
+        let mut end = 0;
+        for bounds in offsets.windows(2) {
+            let (from, until) = (bounds[0] as usize, bounds[1] as usize);
+            let to = &mut self.bytes[end..];
+            to[0] = TEXT;
+            // A copy of a length that is known is no call; what is behind the text gives way to the next.
+            match (to[1..].first_chunk_mut::<SPAN>(), data[from..].first_chunk::<SPAN>()) {
+                (Some(to), Some(span)) if until - from <= SPAN => *to = *span,
+                _ => to[1..][..until - from].copy_from_slice(&data[from..until]),
+            }
+            end += 1 + until - from;
+            self.ends.push(end as u32);
+        }
+        self.bytes.truncate(end);
     }
 
     fn encode(&mut self, columns: &[ArrayRef], rows: usize) {

@@ -83,6 +83,7 @@ impl<'a> Row<'a> {
     }
 
     /// The number in a field, int or float; `None` for null, and for what is no number.
+    #[inline]
     pub fn number(&self, field: usize) -> Option<f64> {
         number_at(self.batch.column(field), self.row)
     }
@@ -101,6 +102,7 @@ impl<'a> Row<'a> {
 }
 
 /// The number in a row of a column, int or float.
+#[inline]
 pub fn number_at(column: &ArrayRef, row: usize) -> Option<f64> {
     if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
         return (!floats.is_null(row)).then(|| floats.value(row));

@@ -207,8 +207,13 @@ fn settle(places: &mut [Place], ready: &[Batch], inputs: &[usize]) {
         (times[row], origins[row], sequences[row], inputs[place.batch as usize], place.batch, place.row)
     };
     for equals in places.chunk_by_mut(|a, b| a.point == b.point) {
-        if !equals.is_sorted_by_key(canonical) {
-            equals.sort_unstable_by_key(canonical);
+        if equals.is_sorted_by_key(canonical) {
+            continue;
+        }
+        // Where there are many, to read of each row once what it is compared by takes less than to read it each time.
+        match equals.len() < FEW {
+            true => equals.sort_unstable_by_key(canonical),
+            false => equals.sort_by_cached_key(canonical),
         }
     }
 }

@@ -1,37 +1,37 @@
 //! The contract that most operators are written against: a function of one record and the state of its key.
 //!
 //! The engine owns the state: it finds it by key, keeps it by key group, snapshots, restores and forgets it. Records of
-//! a key come in canonical order, once the watermark has passed them; timers fire between them at their times.
+//! a key come in canonical order, once the watermark has passed them; timers fire between them at their times. What the
+//! watermark lets go at once is worked off key by key, and what that gives goes out in the order of records and timers.
 //!
 //! **With a `ttl`** a key is forgotten as soon as event time is more than `ttl` past its last record: a record or timer
 //! that comes just then still finds it, a later one does not. Whether a key is forgotten is asked of the times alone;
 //! the queue by which room is made as the watermark passes decides nothing.
 
+mod chains;
 mod copying;
+mod emitter;
+mod turns;
 
-use super::{
-    Arrival, Copied, Copying, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject, no_longer_read,
-};
+use super::{Arrival, Copied, Copying, Instance, Operator, Outputs, Planned, Planning, Reject, no_longer_read};
 use super::{Shown, StateRow, flattened, shown_time};
-use crate::batch::{Batch, Picked};
+use crate::batch::{Batch, Picked, Place};
 use crate::fault::Failure;
-use crate::key::{self, KEY_GROUPS, KeyGroup, group_of};
-use crate::operator::Derived;
-use crate::origin::{Origin, Origins};
-use crate::schema::{Field, Kind, SYSTEM, Schema};
+use crate::key::{self, Bytes, KEY_GROUPS, KeyGroup, group_of};
+use crate::schema::{Field, Kind};
 use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime, Interval};
-use crate::value::{ColumnBuilder, Row, Value};
-use arrow::array::{Array, ArrayRef, StringBuilder, new_null_array};
-use arrow::compute;
+use crate::value::{Row, Value};
+use chains::{Chains, NO_SLOT};
 use copying::{FORM, PartialCopy};
+use emitter::{Emitter, Rank, Shape};
 use hashbrown::HashTable;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::fmt::Write;
 use std::sync::Arc;
+use turns::Turn;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// An operator with state for every key.
@@ -184,140 +184,15 @@ impl<K: KeyedOperator> Operator for K {
     }
 }
 
-/// How the rows of a keyed step are put together.
-struct Shape {
-    output: Schema,
-    /// Input fields that are carried along, by position.
-    carried: Vec<usize>,
-    key: Vec<Kind>,
-    own: Vec<Kind>,
-    extends_input: bool,
-    made_from: bool,
-}
-
-impl Shape {
-    fn new(emits: &Emits, planning: &Planning<'_>) -> Shape {
-        let input = planning.input();
-        let own = |name: &str| emits.fields.iter().any(|f| f.name == name);
-        // A row that extends one that was derived itself was made from the same records.
-        let made_before = emits.extends_input && input.field(MADE_FROM).is_some();
-        let carried: Vec<usize> = if emits.extends_input {
-            (0..input.fields().len()).filter(|i| !own(&input.fields()[*i].name)).collect()
-        } else {
-            Vec::new()
-        };
-        let key = if emits.extends_input { &[] } else { planning.key() };
-        let made_from = planning.wants(MADE_FROM) && !made_before;
-        let fields = carried.iter().map(|i| input.fields()[*i].clone());
-        let fields = fields.chain(key.iter().cloned()).chain(emits.fields.iter().cloned());
-        let fields = fields.chain(made_from.then(|| Field::new(MADE_FROM, Kind::Text)));
-        Shape {
-            output: Schema::new(fields),
-            carried,
-            key: key.iter().map(|f| f.kind).collect(),
-            own: emits.fields.iter().map(|f| f.kind).collect(),
-            extends_input: emits.extends_input,
-            made_from,
-        }
-    }
-}
-
-/// Rows on their way out.
-struct Emitter {
-    shape: Arc<Shape>,
-    times: Vec<EventTime>,
-    groups: Vec<KeyGroup>,
-    /// The number of the batch whose row is at hand.
-    batch: usize,
-    /// The batch and row that each extends; none where timers emit.
-    rows: Vec<(usize, usize)>,
-    keys: Vec<Vec<u8>>,
-    own: Vec<ColumnBuilder>,
-    places: Vec<Option<(Origin, i64)>>,
-}
-
-impl Emitter {
-    fn new(shape: Arc<Shape>) -> Emitter {
-        let own = shape.own.iter().map(|kind| ColumnBuilder::new(*kind)).collect();
-        Emitter { shape, times: vec![], groups: vec![], batch: 0, rows: vec![], keys: vec![], own, places: vec![] }
-    }
-
-    fn emit(
-        &mut self,
-        (key, hash): (&[u8], u64),
-        time: EventTime,
-        row: Option<Row<'_>>,
-        values: impl IntoIterator<Item = Value>,
-    ) {
-        self.times.push(time);
-        self.groups.push(group_of(hash));
-        self.rows.extend(row.map(|row| (self.batch, row.index())));
-        self.places.push(row.map(|r| (r.origin(), r.sequence())));
-        if !self.shape.key.is_empty() {
-            self.keys.push(key.to_vec());
-        }
-        let mut given = 0;
-        for value in values {
-            self.own[given].push(value);
-            given += 1;
-        }
-        assert_eq!(given, self.own.len(), "a row has a value for every field that was planned");
-    }
-
-    /// Hands the rows over; `batches` are those whose rows they extend.
-    fn flush(&mut self, batches: &[Batch], out: &mut Outputs) {
-        if self.times.is_empty() {
-            return;
-        }
-        let mut columns = self.carried(batches);
-        let keys = std::mem::take(&mut self.keys);
-        columns.extend(key::decode(keys.iter().map(Vec::as_slice), &self.shape.key));
-        columns.extend(self.own.iter_mut().map(ColumnBuilder::finish));
-        if self.shape.made_from {
-            columns.push(self.made_from(out.origins()));
-        }
-        self.places.clear();
-        let (times, groups) = (std::mem::take(&mut self.times), std::mem::take(&mut self.groups));
-        out.derive(Derived { times, stamps: Vec::new(), groups, columns });
-    }
-
-    fn made_from(&self, origins: &Origins) -> ArrayRef {
-        let mut column = StringBuilder::new();
-        let mut text = String::new();
-        for place in &self.places {
-            text.clear();
-            if let Some((origin, sequence)) = place {
-                origins.write_name(&mut text, *origin);
-                write!(text, "@{sequence}").expect("writing to a String does not fail");
-            }
-            column.append_option(place.is_some().then_some(&text));
-        }
-        Arc::new(column.finish())
-    }
-
-    fn carried(&mut self, batches: &[Batch]) -> Vec<ArrayRef> {
-        let Shape { output, carried, extends_input, .. } = &*self.shape;
-        let rows = std::mem::take(&mut self.rows);
-        if !extends_input {
-            return Vec::new();
-        }
-        let carry = |(at, from): (usize, &usize)| {
-            if rows.is_empty() {
-                return new_null_array(output.arrow().field(SYSTEM + at).data_type(), self.times.len());
-            }
-            let columns: Vec<&dyn Array> = batches.iter().map(|batch| &**batch.column(*from)).collect();
-            compute::interleave(&columns, &rows).expect("rows of these batches")
-        };
-        carried.iter().enumerate().map(carry).collect()
-    }
-}
-
 /// A keyed operator at work: the states of its keys, and their timers.
 struct Keyed<K: KeyedOperator> {
     operator: Arc<K>,
+    shape: Arc<Shape>,
     emitter: Emitter,
     index: HashTable<Pointer>,
     slots: Vec<Option<Slot<K::State>>>,
+    /// The key of each slot, or that of the last to have it: apart from the states, so that looking one up is cheap.
+    names: Vec<Bytes>,
     free: Vec<usize>,
     timers: BTreeSet<Timer>,
     /// In microseconds.
@@ -328,6 +203,9 @@ struct Keyed<K: KeyedOperator> {
     changed: Vec<bool>,
     /// The times that the call at hand has asked for.
     wake: Vec<EventTime>,
+    chains: Chains,
+    /// The rows that were rejected, by number.
+    rejected: Vec<(u32, Reject)>,
     /// The copy that is being made.
     copy: Option<PartialCopy<K::State>>,
 }
@@ -346,10 +224,6 @@ fn half(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// How many keys are looked up at once. Nothing in a step of that waits for the one before, so that the misses of the
-/// cache are waited for together.
-const BLOCK: usize = 32;
-
 #[derive(Clone)]
 struct Slot<S> {
     hash: u64,
@@ -367,30 +241,30 @@ impl<K: KeyedOperator> Keyed<K> {
             ttl: ttl.map(Interval::micros),
             looks: BinaryHeap::new(),
             operator,
-            emitter: Emitter::new(shape),
+            emitter: Emitter::new(shape.clone()),
+            shape,
             index: HashTable::new(),
             slots: Vec::new(),
+            names: Vec::new(),
             free: Vec::new(),
             timers: BTreeSet::new(),
             changed: vec![false; KEY_GROUPS],
             wake: Vec::new(),
+            chains: Chains::default(),
+            rejected: Vec::new(),
             copy: None,
         }
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let is = |pointer: &Pointer| pointer.hash_half == half(hash) && self.is_of(pointer.slot as usize, hash, key);
+        let is = |pointer: &Pointer| pointer.hash_half == half(hash) && *self.names[pointer.slot as usize] == *key;
         self.index.find(hash, is).map(|pointer| pointer.slot as usize)
     }
 
-    fn is_of(&self, slot: usize, hash: u64, key: &[u8]) -> bool {
-        self.slots[slot].as_ref().is_some_and(|slot| slot.hash == hash && *slot.key == *key)
-    }
-
-    /// The slot that is likely a key's, from the index alone.
-    fn likely(&self, hash: u64) -> Option<usize> {
+    /// The slot that is likely a key's, from the index alone; [`NO_SLOT`] where the key has none.
+    fn likely(&self, hash: u64) -> u32 {
         let found = self.index.find(hash, |pointer| pointer.hash_half == half(hash));
-        found.map(|pointer| pointer.slot as usize)
+        found.map_or(NO_SLOT, |pointer| pointer.slot)
     }
 
     fn find_or_add(&mut self, hash: u64, key: &[u8]) -> usize {
@@ -399,8 +273,10 @@ impl<K: KeyedOperator> Keyed<K> {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
+            self.names.push(Bytes::of(key));
             self.slots.len() - 1
         });
+        self.names[slot] = Bytes::of(key);
         // It was nobody's when the copy was begun.
         self.copy.iter_mut().for_each(|copy| copy.leave_out(slot));
         self.slots[slot] =
@@ -478,17 +354,23 @@ impl<K: KeyedOperator> Keyed<K> {
         }
     }
 
-    /// Calls the operator for one key; whatever it changed is noted here and nowhere else.
-    fn call(&mut self, slot: usize, at: EventTime, row: Option<Row<'_>>) -> Result<(), Reject> {
+    /// Calls the operator for one key; whatever it changed is noted here and nowhere else. What a turn asks for within
+    /// its release is the turn's to do.
+    fn call(
+        &mut self,
+        slot: usize,
+        at: EventTime,
+        row: Option<Row<'_>>,
+        mut turn: Option<(&mut Turn, EventTime)>,
+    ) -> Result<(), Reject> {
         self.preserve(slot);
         let Slot { hash, key, state, .. } = self.slots[slot].as_mut().expect("a slot that was found");
-        let hash = *hash;
-        self.changed[group_of(hash) as usize] = true;
+        self.changed[group_of(*hash) as usize] = true;
         let mut forget = false;
         let mut cx = Cx {
             state,
             key: &*key,
-            hash,
+            hash: *hash,
             at,
             row,
             emitter: &mut self.emitter,
@@ -503,6 +385,10 @@ impl<K: KeyedOperator> Keyed<K> {
             }
         };
         for at in self.wake.drain(..) {
+            if let Some((turn, _)) = turn.as_mut().filter(|(_, until)| at <= *until) {
+                turn.due.insert(at);
+                continue;
+            }
             // One that the key had asked for before it was forgotten gives way.
             let before = self.timers.replace((at, key.clone()));
             if let Some(copy) = &mut self.copy {
@@ -511,6 +397,7 @@ impl<K: KeyedOperator> Keyed<K> {
         }
         if forget {
             self.forget(slot);
+            turn.into_iter().for_each(|(turn, _)| turn.due.clear());
         }
         called
     }
@@ -533,13 +420,14 @@ impl<K: KeyedOperator> Keyed<K> {
 
     /// Fires the timers up to and at `until`, in order of time and key.
     fn fire(&mut self, until: EventTime) {
+        self.emitter.rank = Rank::default();
         while self.timers.first().is_some_and(|(at, _)| *at <= until) {
             let timer = self.timers.pop_first().expect("there is a first");
             self.copy.iter_mut().for_each(|copy| copy.lose(&timer));
             let (at, key) = timer;
             let is_due = |slot: &usize| self.is_its_own(*slot, &key) && !self.is_over(*slot, at);
             if let Some(slot) = self.find(xxh3_64(&key), &key).filter(is_due) {
-                self.call(slot, at, None).expect("a timer rejects nothing");
+                self.call(slot, at, None, None).expect(FIRES);
             }
         }
     }
@@ -547,13 +435,13 @@ impl<K: KeyedOperator> Keyed<K> {
 
 impl<K: KeyedOperator> Instance for Keyed<K> {
     fn on_batch(&mut self, _input: usize, batch: &Batch, out: &mut Outputs) {
-        let rows = 0..batch.len();
-        self.take_all(std::slice::from_ref(batch), rows.map(|row| (0, row)), out);
+        let place = |(row, point): (u32, &EventTime)| Place { point: *point, batch: 0, row };
+        let places: Vec<Place> = (0..).zip(batch.times()).map(place).collect();
+        self.take(Picked { batches: std::slice::from_ref(batch), places: &places }, out);
     }
 
     fn on_rows(&mut self, _input: usize, rows: Picked<'_>, out: &mut Outputs) {
-        let places = rows.places.iter().map(|place| (place.batch as usize, place.row as usize));
-        self.take_all(rows.batches, places, out);
+        self.take(rows, out);
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Outputs) {
@@ -615,6 +503,7 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
 /// The column with the time of a key's next timer.
 const WAKES_AT: &str = "wakes_at";
 const WRITES: &str = "state can be written";
+const FIRES: &str = "a timer rejects nothing";
 
 fn unreadable<K: KeyedOperator>(group: KeyGroup, failure: Failure) -> Failure {
     failure.doing(format_args!("the state of `{}` in key group {group} cannot be read", K::NAME))
@@ -643,46 +532,6 @@ impl<K: KeyedOperator> Keyed<K> {
         }
         Ok(())
     }
-
-    /// Takes rows, each a batch's number and its own there, in that order.
-    fn take_all(&mut self, batches: &[Batch], rows: impl Iterator<Item = (usize, usize)>, out: &mut Outputs) {
-        let keys = |batch| Batch::keys(batch).expect("a keyed step's batches have keys");
-        let heads: Vec<_> = batches.iter().map(|batch| (batch.times(), keys(batch), batch.any_late())).collect();
-        let mut rows = rows.peekable();
-        let mut block = Vec::with_capacity(BLOCK);
-        while rows.peek().is_some() {
-            block.extend(rows.by_ref().take(BLOCK).map(|(number, row)| {
-                let (times, keys, _) = heads[number];
-                let (hash, key) = (keys.hashes()[row], keys.key(row));
-                (number, row, times[row], hash, key, self.likely(hash))
-            }));
-            for (.., hash, key, likely) in &mut block {
-                *likely = likely.filter(|slot| self.is_of(*slot, *hash, key));
-            }
-            for (number, row, time, hash, key, likely) in block.drain(..) {
-                if self.timers.first().is_some_and(|(at, _)| *at <= time) {
-                    self.fire_within(time, batches, out);
-                }
-                // A key may have been forgotten since, and its slot be another's.
-                let slot = likely.filter(|slot| self.is_of(*slot, hash, key));
-                let slot = slot.unwrap_or_else(|| self.find_or_add(hash, key));
-                let stamp = if heads[number].2 { batches[number].stamp(row) } else { None };
-                let slot = self.touch(slot, stamp.map_or(time, |stamp| stamp.max(time)));
-                self.emitter.batch = number;
-                if let Err(Reject(reason)) = self.call(slot, time, Some(Row::new(&batches[number], row))) {
-                    out.reject(&batches[number], row, reason);
-                }
-            }
-        }
-        self.emitter.flush(batches, out);
-    }
-
-    /// Fires timers between two rows: what the rows before gave goes out first.
-    fn fire_within(&mut self, time: EventTime, batches: &[Batch], out: &mut Outputs) {
-        self.emitter.flush(batches, out);
-        self.fire(time);
-        self.emitter.flush(&[], out);
-    }
 }
 
 #[cfg(test)]
@@ -692,6 +541,7 @@ mod tests {
     use super::*;
     use crate::check::check;
     use crate::registry::Registry;
+    use crate::schema::Schema;
 
     /// Asks to be woken at the time that a record names; at 0 forgets its key.
     #[derive(Clone, serde::Deserialize, JsonSchema)]
@@ -737,6 +587,31 @@ mod tests {
                       -- end";
         let expected = "99 key=b records=2 made_from=null
                         149 key=a records=1 made_from=null";
+        let job = "kind = 'alarm'\nkey = 'key'\nat = 'at'";
+        check(&Registry::default().operator::<Alarm>(), job, "key:text at:int", script, expected);
+    }
+
+    #[test]
+    fn timers_fire_between_the_rows_of_all_keys_however_much_the_watermark_lets_go() {
+        // Those for the past go out with what asked for them.
+        let script = "0 key=b at=5
+                      0 key=a at=5
+                      10 key=a at=3
+                      10 key=b at=12
+                      -- 11
+                      11 key=c at=11
+                      12 key=a at=100
+                      13 key=b at=1
+                      14 key=d at=14
+                      -- end";
+        let expected = "4 key=a records=1 made_from=null
+                        4 key=b records=1 made_from=null
+                        2 key=a records=2 made_from=null
+                        10 key=c records=1 made_from=null
+                        11 key=b records=2 made_from=null
+                        0 key=b records=3 made_from=null
+                        13 key=d records=1 made_from=null
+                        99 key=a records=3 made_from=null";
         let job = "kind = 'alarm'\nkey = 'key'\nat = 'at'";
         check(&Registry::default().operator::<Alarm>(), job, "key:text at:int", script, expected);
     }
@@ -788,6 +663,7 @@ mod tests {
             carried: vec![],
             key: vec![],
             own: vec![Kind::Int],
+            reads: vec![],
             extends_input: false,
             made_from: false,
         };

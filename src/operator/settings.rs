@@ -75,6 +75,7 @@ pub enum Nan {
 
 impl Nan {
     /// The number in a row's field; `None` for one that is to be skipped. A null is always refused.
+    #[inline]
     pub fn number(self, row: Row<'_>, column: &Column) -> Result<Option<f64>, Reject> {
         match row.number(column.index) {
             None => Err(format!("`{}` is null, where a number is needed", column.name).into()),

@@ -193,8 +193,8 @@ impl KeyedOperator for Zscore {
         if let Some(Span::Time(interval)) = span {
             baseline.evict_before(time.saturating_sub(interval.micros()));
         }
-        let extent = baseline.extent();
-        let score = self.score(baseline, &extent, value);
+        let is_told = self.emit == Emit::All || value.is_some_and(|value| !baseline.is_near(value, self.threshold));
+        let told = is_told.then(|| (baseline.extent(), self.score(baseline, value)));
         if let Some(value) = value {
             baseline.push(time, value, span);
         }
@@ -202,7 +202,7 @@ impl KeyedOperator for Zscore {
             cx.state.waking = true;
             cx.wake_at(too_old_at(time, interval));
         }
-        if self.emit == Emit::All || score.anomaly {
+        if let Some((extent, score)) = told.filter(|(_, score)| self.emit == Emit::All || score.anomaly) {
             cx.emit(self.fields(value, &extent, score));
         }
         Ok(())
@@ -307,12 +307,12 @@ impl Zscore {
         }
     }
 
-    fn score(&self, baseline: &Baseline, extent: &Extent, value: Option<f64>) -> Score {
+    fn score(&self, baseline: &Baseline, value: Option<f64>) -> Score {
         let (center, deviation) = self.measure(baseline).unzip();
         let (Some(center_of), Some(scale), Some(value)) = (center, deviation, value) else {
             return Score { center, deviation, z: None, anomaly: false };
         };
-        if extent.count < self.warmup() {
+        if baseline.extent().count < self.warmup() {
             return Score { center, deviation, z: None, anomaly: false };
         }
         let away = value - center_of;
@@ -383,6 +383,17 @@ impl Baseline {
                 times.push_back(time);
             }
         }
+    }
+
+    /// Whether a value is so near that its z, however it is rounded, is not beyond the threshold: most are, and this
+    /// takes no root and no division.
+    #[inline]
+    fn is_near(&self, value: f64, threshold: f64) -> bool {
+        let Baseline::Moments(window) = self else { return false };
+        let Moments { count, mean, m2 } = window.query();
+        let (away, bound) = (value - mean, threshold * threshold * m2 * (1.0 - 1e-9));
+        // What is too small to have all its digits proves nothing.
+        bound > f64::MIN_POSITIVE && away * away * (count as f64) < bound
     }
 
     fn extent(&self) -> Extent {

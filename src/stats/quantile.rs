@@ -155,19 +155,23 @@ impl Histogram {
 /// assert_eq!(exact_quantile(&[1.0, 2.0, 4.0], 0.75), Some(3.0));
 /// ```
 pub fn exact_quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    if q.is_nan() {
-        return None;
-    }
-    let position = q.clamp(0.0, 1.0) * last as f64;
-    let below = (position.floor() as usize).min(last);
-    let above = (position.ceil() as usize).min(last);
+    let (position, [below, above]) = neighbours(sorted.len(), q)?;
     let (low, high) = (sorted[below], sorted[above]);
     if low == high {
         return Some(low);
     }
     let share = position - below as f64;
     Some(if share == 0.0 { low } else { low * (1.0 - share) + high * share })
+}
+
+/// The position of quantile `q` among `count` values, and its neighbours.
+fn neighbours(count: usize, q: f64) -> Option<(f64, [usize; 2])> {
+    let last = count.checked_sub(1)?;
+    if q.is_nan() {
+        return None;
+    }
+    let position = q.clamp(0.0, 1.0) * last as f64;
+    Some((position, [position.floor(), position.ceil()].map(|at| (at as usize).min(last))))
 }
 
 /// Sorts values into memory of its own, which the next ones use again.
@@ -180,20 +184,56 @@ pub fn exact_quantile(sorted: &[f64], q: f64) -> Option<f64> {
 pub struct Sorting {
     keys: Vec<i64>,
     sorted: Vec<f64>,
+    places: Vec<usize>,
 }
 
 impl Sorting {
     /// The values in the order of [`f64::total_cmp`]: NaN last. O(n log n).
     pub fn sort(&mut self, values: &[f64]) -> &[f64] {
-        // As integers they compare in one instruction. All bits but the sign are turned over below zero.
-        let turned = |bits: i64| bits ^ ((bits >> 63) as u64 >> 1) as i64;
+        self.take(values);
+        self.keys.sort_unstable();
+        self.give()
+    }
+
+    /// The same as far as [`exact_quantile`] looks at it for some quantiles: other values are not at their places. O(n)
+    /// for each quantile.
+    ///
+    /// ```
+    /// use eagre::stats::quantile::{Sorting, exact_quantile};
+    /// let values: Vec<f64> = (0..100).map(|i| f64::from(i * 37 % 100)).collect();
+    /// assert_eq!(exact_quantile(Sorting::default().sort_for(&values, &[0.5]), 0.5), Some(49.5));
+    /// ```
+    pub fn sort_for(&mut self, values: &[f64], quantiles: &[f64]) -> &[f64] {
+        self.take(values);
+        self.places.clear();
+        self.places.extend(quantiles.iter().filter_map(|q| neighbours(values.len(), *q)).flat_map(|(_, at)| at));
+        self.places.sort_unstable();
+        self.places.dedup();
+        let mut from = 0;
+        for place in &self.places {
+            // What is before a place that was put right is no greater, what is behind it no less.
+            self.keys[from..].select_nth_unstable(place - from);
+            from = place + 1;
+        }
+        self.give()
+    }
+
+    fn take(&mut self, values: &[f64]) {
         self.keys.clear();
         self.keys.extend(values.iter().map(|value| turned(value.to_bits() as i64)));
-        self.keys.sort_unstable();
+    }
+
+    fn give(&mut self) -> &[f64] {
         self.sorted.clear();
         self.sorted.extend(self.keys.iter().map(|key| f64::from_bits(turned(*key) as u64)));
         &self.sorted
     }
+}
+
+/// The bits of a float as an integer that ascends with it, and back: integers compare in one instruction. All bits but
+/// the sign are turned over below zero.
+fn turned(bits: i64) -> i64 {
+    bits ^ ((bits >> 63) as u64 >> 1) as i64
 }
 
 /// The rank, from 1, of quantile `q`. A product that lies within rounding of a whole number is that number: 0.07 of 100
@@ -325,6 +365,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn selected_is_as_good_as_sorted(
+            values in prop::collection::vec(any_float(), 0..300),
+            quantiles in prop::collection::vec(-0.1..1.1_f64, 0..5),
+        ) {
+            let (mut sorting, mut selecting) = (Sorting::default(), Sorting::default());
+            let (sorted, selected) = (sorting.sort(&values), selecting.sort_for(&values, &quantiles));
+            for q in quantiles {
+                let [sorted, selected] = [sorted, selected].map(|values| exact_quantile(values, q).map(f64::to_bits));
+                prop_assert_eq!(sorted, selected);
+            }
+        }
+
         #[test]
         fn within_the_error_of_the_nearest_rank(
             values in prop::collection::vec(any_float(), 1..300),

@@ -187,7 +187,7 @@ mod tests {
         let hash = xxh3_64(&[key]);
         let slot = keyed.find_or_add(hash, &[key]);
         let slot = keyed.touch(slot, at);
-        keyed.call(slot, at, None).expect("a timer rejects nothing");
+        keyed.call(slot, at, None, None).expect("a timer rejects nothing");
         if at % 4 == 0 {
             keyed.fire(at);
             keyed.forget_before(at);
@@ -200,6 +200,7 @@ mod tests {
             carried: vec![],
             key: vec![],
             own: vec![Kind::Int],
+            reads: vec![],
             extends_input: false,
             made_from: false,
         };

@@ -610,13 +610,13 @@ impl Fold for Kept {
         self.columns(&[measure], results).remove(0)
     }
 
-    /// Sorts the values of a result once, for all its quantiles.
+    /// Puts the values of a result in order once, for all its quantiles.
     fn columns(&self, measures: &[Measure], results: &Results<'_, Vec<f64>>) -> Vec<ArrayRef> {
         let quantiles: Vec<f64> = measures.iter().map(|measure| quantile_of(*measure)).collect();
         let mut columns = vec![Vec::with_capacity(results.cx.slots.len()); measures.len()];
         let mut sorting = Sorting::default();
         for partial in results.each() {
-            let sorted = sorting.sort(partial);
+            let sorted = sorting.sort_for(partial, &quantiles);
             for (column, q) in columns.iter_mut().zip(&quantiles) {
                 column.push(exact_quantile(sorted, *q).map(plain));
             }

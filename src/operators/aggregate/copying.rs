@@ -2,9 +2,9 @@
 
 use super::accumulators::Copies;
 use super::core::Core;
-use super::keys::{Bytes, Keys};
+use super::keys::Keys;
 use super::panes::Place;
-use crate::key::{KEY_GROUPS, KeyGroup, group_of};
+use crate::key::{Bytes, KEY_GROUPS, KeyGroup, group_of};
 use crate::operator::sweep::Sweep;
 use crate::origin::Origin;
 use crate::time::EventTime;

@@ -1,9 +1,8 @@
 //! The keys that a worker has state for, as dense numbers.
 
-use crate::key;
+use crate::key::{self, Bytes};
 use crate::operator::sweep::Sweep;
 use hashbrown::HashTable;
-use std::ops::Deref;
 
 /// No pane begins here: the cache of a key is empty.
 const NO_PANE: i64 = i64::MAX;
@@ -61,41 +60,6 @@ pub struct Entry {
     cached_origin: u32,
     cached_slot: u32,
     alive: bool,
-}
-
-/// The bytes of a key; short ones lie where the key is looked up, which spares a miss of the cache.
-#[derive(Clone)]
-pub enum Bytes {
-    /// Their number, and they.
-    Short(u8, [u8; SHORT]),
-    /// Elsewhere.
-    Long(Box<[u8]>),
-}
-
-/// Makes an entry's bytes 24 with length and tag.
-const SHORT: usize = 22;
-
-impl Bytes {
-    fn of(bytes: &[u8]) -> Bytes {
-        if bytes.len() > SHORT {
-            return Bytes::Long(bytes.into());
-        }
-        let mut short = [0; SHORT];
-        short[..bytes.len()].copy_from_slice(bytes);
-        Bytes::Short(bytes.len() as u8, short)
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Short(length, bytes) => &bytes[..*length as usize],
-            Bytes::Long(bytes) => bytes,
-        }
-    }
 }
 
 impl Entry {
@@ -245,6 +209,11 @@ impl Keys {
     #[inline]
     pub fn rank_of(&self, id: u32) -> u32 {
         self.ranks[id as usize]
+    }
+
+    /// How many ranks there are.
+    pub fn ranks(&self) -> usize {
+        self.order.len()
     }
 
     /// For those who never rank: the numbers of forgotten keys may be given again from now on.

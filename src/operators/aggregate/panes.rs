@@ -27,6 +27,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// How many rows wait at most before they are handed over.
 const ROWS_MAX: usize = 8192;
 
+/// Of how many keys one must be in a window for its slots to be ordered by counting.
+const FEW: usize = 8;
+
 /// How many keys without slots are kept at least, before any is forgotten: some 2 MB.
 const IDLE_KEYS: usize = 16_384;
 
@@ -59,8 +62,10 @@ struct Scratch {
     /// The key of every row.
     keys: Vec<u32>,
     gathered: Vec<Gathered>,
-    /// Rank of the key, and below it the place among the gathered.
-    order: Vec<u64>,
+    /// The places of the gathered, in order of their keys.
+    order: Vec<u32>,
+    /// By rank: where the next of the key goes in that order.
+    next: Vec<u32>,
     of_key: Vec<Gathered>,
 }
 
@@ -273,16 +278,17 @@ impl Panes {
         let end = self.grid.end_of(window);
         self.core.keys.rank();
         let mut scratch = std::mem::take(&mut self.scratch);
-        let Scratch { gathered, order, of_key, .. } = &mut scratch;
+        let Scratch { gathered, order, next, of_key, .. } = &mut scratch;
         self.gather(point, (window, end), gathered);
         if point == end && self.empty.is_some() {
             self.gather_empty(window, end, gathered);
         }
-        order.extend((0..).zip(&*gathered).map(|(i, g)| u64::from(self.core.keys.rank_of(g.key)) << 32 | i));
-        order.sort_unstable();
-        for slots in order.chunk_by(|a, b| a >> 32 == b >> 32) {
-            of_key.extend(slots.iter().map(|place| gathered[*place as u32 as usize]));
-            of_key.sort_unstable();
+        self.sort_by_rank(gathered, order, next);
+        for slots in order.chunk_by(|a, b| gathered[*a as usize].key == gathered[*b as usize].key) {
+            of_key.extend(slots.iter().map(|place| gathered[*place as usize]));
+            if !of_key.is_sorted() {
+                of_key.sort_unstable();
+            }
             if point == end || of_key.iter().any(|g| self.grid.is_new(g.pane, g.bucket, end, point)) {
                 self.fire_key(point, (window, end), of_key);
             }
@@ -294,6 +300,27 @@ impl Panes {
         gathered.clear();
         order.clear();
         self.scratch = scratch;
+    }
+
+    /// Orders the gathered by the rank of their keys: by counting, unless few of the keys are among them.
+    fn sort_by_rank(&self, gathered: &[Gathered], order: &mut Vec<u32>, next: &mut Vec<u32>) {
+        let rank = |place: u32| self.core.keys.rank_of(gathered[place as usize].key);
+        order.extend(0..gathered.len() as u32);
+        if gathered.len() * FEW < self.core.keys.ranks() {
+            return order.sort_by_cached_key(|place| rank(*place));
+        }
+        next.clear();
+        next.resize(self.core.keys.ranks(), 0);
+        order.iter().for_each(|place| next[rank(*place) as usize] += 1);
+        let mut sum = 0;
+        for next in &mut *next {
+            (*next, sum) = (sum, sum + *next);
+        }
+        for place in 0..gathered.len() as u32 {
+            let next = &mut next[rank(place) as usize];
+            order[*next as usize] = place;
+            *next += 1;
+        }
     }
 
     fn gather(&self, point: EventTime, (window, end): (EventTime, EventTime), gathered: &mut Vec<Gathered>) {

@@ -8,11 +8,10 @@
 
 use super::accumulators::Copies;
 use super::core::{Core, Fired, Firing, Shape};
-use super::keys::Bytes;
 use super::slots::NOWHERE;
 use crate::batch::Batch;
 use crate::fault::Failure;
-use crate::key::{KEY_GROUPS, KeyGroup, group_of};
+use crate::key::{Bytes, KEY_GROUPS, KeyGroup, group_of};
 use crate::operator::sweep::Sweep;
 use crate::operator::{Copied, Copying, Instance, Outputs, StateRow};
 use crate::schema::Field;
