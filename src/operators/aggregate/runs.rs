@@ -190,8 +190,8 @@ struct SavedRun {
     parts: Vec<Vec<u8>>,
 }
 
-/// A copy that is being made, of all as it was when it was begun: see [`sweep`](crate::operator::sweep). The partials of
-/// its parts lie with the accumulators until it is whole.
+/// A copy that is being made, of all as it was when it was begun: see [`sweep`](crate::operator::sweep). The partials
+/// of its parts lie with the accumulators until it is whole.
 struct PartialCopy {
     /// By key group.
     changed: Vec<bool>,

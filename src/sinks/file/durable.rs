@@ -7,9 +7,9 @@
 //! Files aside lie in one folder, `.JOB-SINK.aside`, below what the sink's path always begins with, so that a rename
 //! brings them to their place and none is overlooked when a job goes on.
 //!
-//! **A run that was taken over may still be there**, asleep, with files open. Who writes holds a lock of each file. Where a
-//! run that goes on finds one locked, it goes on with a copy of its own under the same name: whatever the other writes when
-//! it wakes up is in a file without a name. A lock that nobody holds any more is the system's to take away.
+//! **A run that was taken over may still be there**, asleep, with files open. Who writes holds a lock of each file.
+//! Where a run that goes on finds one locked, it goes on with a copy of its own under the same name: whatever the other
+//! writes when it wakes up is in a file without a name. A lock that nobody holds any more is the system's to take away.
 
 use crate::fault::Failure;
 use crate::time::EventTime;
@@ -260,9 +260,12 @@ impl Asides {
         self.folder.join(format!("{number:08}.part"))
     }
 
-    /// A number that no file aside has.
+    /// A number that no file aside has which is written to, also not by a run that was taken over.
     pub fn number(&mut self) -> u64 {
         self.changed = true;
+        while File::open(self.path(self.next)).is_ok_and(|file| is_locked_by_another(&file).unwrap_or(false)) {
+            self.next += 1;
+        }
         self.next += 1;
         self.next - 1
     }
