@@ -86,12 +86,19 @@ impl Shared {
 
     /// Ends an interval, and with it the epoch, for all sources of the process.
     pub fn end_interval(&self, interval: Interval) {
+        if !self.peers.place().leads() {
+            // From now on there is a reason to tell the leader again.
+            self.was_full();
+        }
         self.end_epoch(first_epoch(interval + 1) - 1);
     }
 
     /// Says that sinks keep so much back that a checkpoint should come before its time.
     pub fn fill(&self) {
         if !self.full.swap(true, Ordering::AcqRel) {
+            if !self.peers.place().leads() {
+                return self.peers.tell(Word::Full);
+            }
             // A worker that is gone makes no checkpoint.
             lock(&self.coordinator).iter().for_each(|coordinator| {
                 let _ = coordinator.activate();

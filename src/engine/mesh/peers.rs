@@ -52,6 +52,8 @@ pub enum Word {
     Announced(Origin, Epoch),
     /// All of its steps have heard of the partition; none has come further than this.
     Heard(Origin, EventTime),
+    /// Its sinks keep so much back that a checkpoint should come before its time.
+    Full,
     /// It was asked to stop.
     Stop,
     /// It has failed, and why.
@@ -307,6 +309,9 @@ fn take(shared: &Shared, from: usize, word: Word) {
             shared.hear_announced(origin, epoch);
         }
         Word::Heard(origin, reached) => peers.heard(origin, from, reached),
+        // Of the others only the leader makes checkpoints.
+        Word::Full if peers.place.leads() => shared.fill(),
+        Word::Full => {}
         Word::Stop => shared.halt(),
         Word::Failed(why) => {
             shared.fall(Failure::new(format!("{} failed: {why}", peers.name(from))));

@@ -2,17 +2,21 @@
 
 use super::{From, Resumption};
 use crate::batch::Batch;
-use crate::engine::{Job, start_among};
+use crate::checkpoint::{Store, storage};
+use crate::engine::{Job, MeshSettings, start_among};
 use crate::fault::{Failure, Fault};
 use crate::job::{Overrides, Plan, plan};
 use crate::schema::Schema;
 use crate::sink::{Opening, Shards, Sink, Writer};
 use crate::stats::random::Random;
+use crate::time::Interval;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 /// What was delivered, by book, sink and shard.
@@ -29,12 +33,20 @@ struct Pledge {
     /// Whether there is one shard, in order.
     #[serde(default)]
     one: bool,
+    /// The shard that asks for a checkpoint as soon as it has anything.
+    #[serde(default = "no_shard")]
+    full: usize,
+}
+
+fn no_shard() -> usize {
+    usize::MAX
 }
 
 struct Pledging {
     place: Page,
     rows: Vec<String>,
     sealed: Option<(u64, Vec<String>)>,
+    full: usize,
 }
 
 impl Sink for Pledge {
@@ -52,7 +64,7 @@ impl Sink for Pledge {
 
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
         let place = (self.book.clone(), opening.name.to_owned(), opening.shard.0);
-        Ok(Box::new(Pledging { place, rows: Vec::new(), sealed: None }))
+        Ok(Box::new(Pledging { place, rows: Vec::new(), sealed: None, full: self.full }))
     }
 }
 
@@ -91,6 +103,14 @@ impl Writer for Pledging {
         assert_eq!(sealed, id);
         self.deliver(id, &rows);
         Ok(())
+    }
+
+    fn staged(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn staged_max(&self) -> usize {
+        if self.place.2 == self.full { 1 } else { usize::MAX }
     }
 
     fn recover(&mut self, id: u64, outbox: &[u8]) -> Result<(), Failure> {
@@ -134,8 +154,12 @@ fn job(book: &str, folder: &Path, records: u64) -> Plan {
         [sink.refused]\nkind = 'pledge'\ninput = 'checked.rejected'\nbook = '{book}'
         [sink.late]\nkind = 'pledge'\ninput = 'scores.late'\nbook = '{book}'"
     );
+    planned(&text)
+}
+
+fn planned(text: &str) -> Plan {
     let registry = crate::standard().sink::<Pledge>("");
-    plan(&text, "survivor.toml", &Overrides::default(), &registry)
+    plan(text, "survivor.toml", &Overrides::default(), &registry)
         .unwrap_or_else(|faults| panic!("{}", faults.render(false)))
 }
 
@@ -162,15 +186,16 @@ fn die(mut job: Job) {
 
 const RECORDS: u64 = 12_000;
 
-fn undisturbed() -> Vec<String> {
+/// What the job delivers into a book of that name when nothing happens.
+fn undisturbed(book: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    begin("undisturbed", folder.path(), RECORDS, 2).wait().expect("it ends");
-    delivered("undisturbed")
+    begin(book, folder.path(), RECORDS, 2).wait().expect("it ends");
+    delivered(book)
 }
 
 #[test]
 fn a_job_that_dies_again_and_again_delivers_everything_once() {
-    let expected = undisturbed();
+    let expected = undisturbed("undisturbed");
     assert!(expected.len() > 500, "{} rows", expected.len());
     let (mut deaths, mut resumed) = (0, 0);
     for seed in 0..3 {
@@ -204,7 +229,7 @@ fn a_job_that_is_stopped_goes_on_where_it_was() {
         job.wait().expect("it ends");
     }
     begin("stopped", folder.path(), RECORDS, 2).wait().expect("it ends");
-    compare(&delivered("stopped"), &undisturbed_again(), "stopped");
+    compare(&delivered("stopped"), &undisturbed("not stopped"), "stopped");
 }
 
 #[track_caller]
@@ -213,12 +238,6 @@ fn compare(was: &[String], expected: &[String], what: &str) {
     let around = |rows: &[String]| rows[differs.unwrap_or(0)..].iter().take(3).cloned().collect::<Vec<_>>();
     let count = (was.len(), expected.len());
     assert!(differs.is_none() && count.0 == count.1, "{what}: {count:?} {:#?} {:#?}", around(was), around(expected));
-}
-
-fn undisturbed_again() -> Vec<String> {
-    let folder = tempfile::tempdir().expect("a folder");
-    begin("undisturbed again", folder.path(), RECORDS, 1).wait().expect("it ends");
-    delivered("undisturbed again")
 }
 
 #[test]
@@ -262,4 +281,95 @@ fn a_sink_that_was_added_gets_what_comes_from_now_on() {
     let mut job = begin("added", folder.path(), RECORDS, 3);
     assert!(job.resumed().is_some());
     job.wait().expect("it ends");
+}
+
+#[test]
+fn a_worker_that_mounts_late_begins_with_the_others() {
+    let (folder, book) = (tempfile::tempdir().expect("a folder"), "late");
+    let mut plan = job(book, folder.path(), RECORDS);
+    plan.checkpoint.as_mut().expect("there is one").every = Interval::from_secs(3_600);
+    let make = plan.steps[0].planned.make.clone();
+    // One worker reads and sends to the others in the first interval; then the first worker ends that interval; then
+    // the last takes what was sent to it.
+    plan.steps[0].planned.make = Arc::new(move || {
+        let late = [("-0", 300), ("-2", 600)].map(|(worker, millis)| if runs_on(worker) { millis } else { 0 });
+        thread::sleep(Duration::from_millis(late.into_iter().sum()));
+        make()
+    });
+    let job = start_among(plan, 3, None, &Resumption::default()).expect("started");
+    while job.status().checkpoints.0 == 0 {
+        assert!(!job.ends_within(Duration::from_millis(1)), "it ended before its first checkpoint");
+    }
+    die(job);
+    begin(book, folder.path(), RECORDS, 2).wait().expect("it ends");
+    compare(&delivered(book), &undisturbed("not late"), book);
+}
+
+fn runs_on(worker: &str) -> bool {
+    thread::current().name().is_some_and(|name| name.starts_with("timely") && name.ends_with(worker))
+}
+
+#[test]
+fn files_that_are_made_one_slowly_are_named_and_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().display();
+    let text = format!(
+        "name = 'slow'\ndata_dir = '{place}'\n[checkpoint]\nevery = '10ms'
+        [source.readings]\nkind = 'generator'\nsensors = 40\nrate = '5000/s'
+        [step.windows]\nkind = 'aggregate'\ninput = 'readings'\nkey = 'sensor'\nwindow = '10s'\naggregates = {{ n = 'count()' }}
+        [sink.out]\nkind = 'pledge'\ninput = 'windows'\nbook = 'slow'"
+    );
+    let plan = || {
+        let mut plan = planned(&text);
+        plan.checkpoint.as_mut().expect("there is one").dir = format!("slow://{place}").into();
+        plan
+    };
+    let (mut wholes, mut before) = (0, 0);
+    for _ in 0..2 {
+        let mut job = start_among(plan(), 1, None, &Resumption::default()).expect("started");
+        let first = job.resumed().map_or(0, |(id, _)| id);
+        assert_eq!(first, before, "it goes on from the newest");
+        while job.status().checkpoints.0 < 25 {
+            assert!(!job.ends_within(Duration::from_millis(1)), "it goes on for ever");
+        }
+        job.stop();
+        let status = job.wait().expect("it ends");
+        let store = Store::open(storage::open(folder.path()).expect("there")).expect("a store");
+        let manifest = store.list().expect("listed").remove(0).manifest.expect("whole");
+        assert_eq!(store.verify(&manifest).expect("read"), Vec::<String>::new());
+        wholes += manifest.files().filter(|file| file.name.contains(".whole")).count();
+        let made = status.checkpoints.0;
+        assert!(manifest.id <= first + 2 * made, "{made} checkpoints after {first}, and the last is {}", manifest.id);
+        before = manifest.id;
+    }
+    assert!(wholes > 0, "files were made one");
+}
+
+#[test]
+fn a_sink_that_is_full_asks_the_leader_for_a_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let hosts = listeners.map(|listener| listener.local_addr().expect("an address").to_string());
+    let text = format!(
+        "name = 'full'\ndata_dir = '{}'\n[checkpoint]\nevery = '1h'
+        [source.readings]\nkind = 'generator'\nsensors = 40\npartitions = 2\nrate = '5000/s'
+        [sink.kept]\nkind = 'pledge'\ninput = 'readings'\nbook = 'full'\nfull = 1",
+        folder.path().display()
+    );
+    let jobs: Vec<Job> = thread::scope(|scope| {
+        let start = |process: usize| {
+            let (text, hosts) = (&text, hosts.to_vec());
+            scope.spawn(move || {
+                let mesh =
+                    MeshSettings { process, hosts, connect_timeout: Duration::from_secs(10), trusted_network: false };
+                start_among(planned(text), 1, Some(&mesh), &Resumption::default()).expect("started")
+            })
+        };
+        [start(0), start(1)].into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let checkpoints = || jobs[0].status().checkpoints.0;
+    let in_time = (0..200).any(|_| checkpoints() > 3 || jobs[0].ends_within(Duration::from_millis(50)));
+    assert!(in_time && checkpoints() > 3, "{} checkpoints", checkpoints());
+    jobs[0].stop();
+    jobs.into_iter().for_each(|mut job| drop(job.wait().expect("it ends")));
 }
