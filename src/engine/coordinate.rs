@@ -241,7 +241,7 @@ impl Coordinator {
     fn commit(&mut self, frontier: Option<Epoch>) {
         let last = frontier.map(|epoch| interval_of(epoch).saturating_sub(1));
         for (origin, standing) in self.shared.partitions.all() {
-            self.ledger.know(origin, &self.sources[standing.source], &standing.name);
+            self.ledger.know(origin, &self.sources[standing.source], (&standing.name, &standing.log));
         }
         let Some(mut manifest) = self.ledger.close(last) else { return };
         let now = wall::time_of_day();

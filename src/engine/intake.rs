@@ -227,6 +227,7 @@ impl Turn<'_> {
             metrics.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
         } else {
             *metrics.trouble.lock().expect("nobody panics while saying what is wrong") = lane.feed.trouble();
+            metrics.answers_in_part.store(lane.feed.answers_in_part(), Relaxed);
         }
         if lane.partitions.is_empty() && !lane.grows {
             lane.sender = None;

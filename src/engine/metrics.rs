@@ -10,7 +10,7 @@ use crate::job::plan::Plan;
 use crate::sink::Trouble;
 use crate::time::{BEFORE_ALL, EventTime};
 use crate::value::Row;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -133,6 +133,8 @@ pub struct Source {
     pub queue: Queue,
     /// What is wrong with the outside world.
     pub trouble: Mutex<Option<String>>,
+    /// Whether some of it answers all the same.
+    pub answers_in_part: AtomicBool,
     monitor: Mutex<Monitor>,
 }
 
@@ -311,7 +313,12 @@ impl Source {
     pub fn read(&self) -> SourceCounts {
         let (queue, queue_most) = self.queue.read();
         let records = self.records.load(Relaxed);
-        let seen = Seen { trouble: said(&self.trouble), moved: records + self.rejected.load(Relaxed), waits: false };
+        let seen = Seen {
+            trouble: said(&self.trouble),
+            moved: records + self.rejected.load(Relaxed),
+            waits: false,
+            answers_in_part: self.answers_in_part.load(Relaxed),
+        };
         SourceCounts {
             records,
             rejected: self.rejected.load(Relaxed),
@@ -336,6 +343,7 @@ impl Sink {
             trouble: troubles.iter().find_map(|say| say()),
             moved: records + self.flushed.load(Relaxed),
             waits: queue > 0 || self.under_way.load(Relaxed) > 0,
+            answers_in_part: false,
         };
         SinkCounts {
             records,

@@ -226,6 +226,22 @@ impl Shared {
         }
     }
 
+    /// Waits until all processes have come to this place: called by all of them, once.
+    ///
+    /// # Errors
+    ///
+    /// A process that has failed or gone meanwhile.
+    pub fn all_ready(&self) -> Result<(), Failure> {
+        self.peers.tell(Word::Ready);
+        while !self.peers.are_ready() {
+            if let Some(failure) = self.failure() {
+                return Err(failure);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// The leader's names in place of the own.
     pub fn agree_on(&self, names: Vec<String>) -> Result<Vec<String>, Failure> {
         let decided = self.agree(postcard::to_stdvec(&names).expect("names can be written"))?;

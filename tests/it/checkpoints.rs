@@ -267,6 +267,7 @@ fn manifest(id: u64, watermark: i64, plan: &Plan, parts: &[Vec<FileRef>], outbox
         partitions: vec![Partition {
             source: "readings".into(),
             name: "readings[0]".into(),
+            log: "readings[0]".into(),
             position: Some(7),
             sequence: Some(6),
             watermark,
@@ -275,6 +276,7 @@ fn manifest(id: u64, watermark: i64, plan: &Plan, parts: &[Vec<FileRef>], outbox
             ended: id == 2,
         }],
         steps: plan.steps.iter().zip(parts).map(step).collect(),
+        numbered: plan.steps.iter().map(|step| step.name.clone()).collect(),
         sinks: vec![Sink {
             name: "scores".into(),
             delivery: "exactly_once".into(),
@@ -456,7 +458,8 @@ fn the_state_of_a_key_is_shown() {
         ("--step high", "step `high` remembers nothing: it is of kind `filter`, without a key"),
         (
             "--step scores --set step.scores.window=5",
-            "the state of `scores` in checkpoint 2 is another step's: its settings or its key have changed since\n\
+            "the state of `scores` in checkpoint 2 is another step's: its settings, its key, the fields that it reads or what is \
+             taken of it have changed since\n\
             help: take the job file that the checkpoint was made with",
         ),
     ] {
