@@ -132,6 +132,8 @@ fn failure(what: &str, path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(format!("{what} {}: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::StorageFull => failure.help("the disk is full: make room, or keep fewer checkpoints"),
+        io::ErrorKind::Unsupported => failure
+            .help("checkpoints are put into a folder by links, so that none takes another's place: choose a `dir` on another file system, or an object store"),
         io::ErrorKind::PermissionDenied => failure.help("the user that runs the job must be allowed to write there"),
         io::ErrorKind::AlreadyExists => failure.help("another run of the job writes there, and only one may go on"),
         _ => failure,
