@@ -1,15 +1,16 @@
 //! Jobs that die and go on: what they deliver is what an undisturbed run delivers, each row once.
 
-use super::{From, Resumption};
+use super::{From, Resumption, resume};
 use crate::batch::Batch;
+use crate::checkpoint::Store;
 use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::{Store, storage};
+use crate::checkpoint::storage::{self, Local, Storage};
 use crate::engine::{Job, MeshSettings, start_among};
 use crate::fault::{Failure, Fault};
 use crate::formats::{MakeDecoder, Rows};
 use crate::job::{Overrides, Plan, plan};
 use crate::schema::{Field, Kind, Schema};
-use crate::sink::{Opening, Shards, Sink, Writer};
+use crate::sink::{Delivery, Opening, Shards, Sink, Writer};
 use crate::source::{Feed, Position, Read, Reader, Source, Wake};
 use crate::stats::random::Random;
 use crate::time::Interval;
@@ -17,8 +18,10 @@ use arrow::array::{ArrayRef, Int64Array};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -364,9 +367,13 @@ fn a_worker_that_mounts_late_begins_with_the_others() {
     let make = plan.steps[0].planned.make.clone();
     // One worker reads and sends to the others in the first interval; then the first worker ends that interval; then
     // the last takes what was sent to it.
+    let late = [("-0", 300), ("-2", 600)].map(|(worker, millis)| (worker, millis, AtomicBool::new(false)));
     plan.steps[0].planned.make = Arc::new(move || {
-        let late = [("-0", 300), ("-2", 600)].map(|(worker, millis)| if runs_on(worker) { millis } else { 0 });
-        thread::sleep(Duration::from_millis(late.into_iter().sum()));
+        for (worker, millis, has_slept) in &late {
+            if runs_on(worker) && !has_slept.swap(true, Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(*millis));
+            }
+        }
         make()
     });
     let job = start_among(plan, 3, None, &Resumption::default()).expect("started");
@@ -582,4 +589,56 @@ fn what_is_taken_of_a_window_is_part_of_what_it_was() {
     let fingerprint = |more: &str| plan(more).steps[0].fingerprint;
     assert_eq!(fingerprint(""), fingerprint(""));
     assert_ne!(fingerprint(""), fingerprint(more), "its slots know now of which records they are made");
+}
+
+/// A folder of which it is known how often each file was read.
+struct Counting(Local, Mutex<BTreeMap<String, usize>>);
+
+impl Storage for Counting {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.0.put(name, bytes)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        *self.1.lock().expect("no panic").entry(name.to_owned()).or_default() += 1;
+        self.0.read(name)
+    }
+
+    fn list(&self) -> Result<Vec<String>, Failure> {
+        self.0.list()
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.0.remove(name)
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+#[test]
+fn a_file_is_read_once_and_all_that_is_damaged_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    begin("counted", folder.path(), 4_000, 1).wait().expect("it ends");
+    let dir = folder.path().join("survivor/checkpoints");
+    let resumed = |plan: &Plan| {
+        let storage = Arc::new(Counting(Local::open(&dir).expect("a folder"), Mutex::default()));
+        let store = Store::open(storage.clone()).expect("a store");
+        let resumed = resume(&store, plan, &Resumption::default());
+        let read = storage.1.lock().expect("no panic").clone();
+        (resumed.map(|resumed| resumed.expect("there is one").manifest), read)
+    };
+    let mut plan = job("counted", folder.path(), 4_000);
+    let (manifest, read) = resumed(&plan);
+    let manifest = manifest.expect("it fits");
+    let files: Vec<&String> = manifest.files().map(|file| &file.name).collect();
+    assert!(files.len() > 3 && files.iter().all(|name| read[*name] == 1), "{read:?}");
+    for name in &files[..2] {
+        fs::write(dir.join(name), "something else").expect("written");
+    }
+    let said = resumed(&plan).0.expect_err("damaged").to_string();
+    assert!(files[..2].iter().all(|name| said.contains(*name)) && said.contains("--from ID"), "{said}");
+    plan.sinks.iter_mut().for_each(|sink| sink.delivery = Delivery::AtLeastOnce);
+    assert!(resumed(&plan).0.is_ok_and(|before| before.id < manifest.id), "the one before is taken");
 }
