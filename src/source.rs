@@ -64,8 +64,8 @@ pub trait Feed: Send + Sync {
     /// job, so what may pass by itself (brokers that do not answer) is trouble and no error once there are partitions.
     fn partitions(&self) -> Result<Vec<String>, Failure>;
 
-    /// Hears, before anything else is asked, that the job goes on, and from which partitions it has been read: one of the
-    /// same topic that has come since is read from its beginning, wherever the configuration starts.
+    /// Hears, before anything else is asked, that the job goes on, and from which partitions it has been read: one of
+    /// the same topic that has come since is read from its beginning, wherever the configuration starts.
     fn goes_on(&self, _before: &[String]) {}
 
     /// Opens a partition after what was read before (`None`: from where the configuration says). `wake` may be called

@@ -257,8 +257,8 @@ impl Coordinator {
         });
     }
 
-    /// Has old checkpoints cleared away, and scattered files made one, once `interval` has its checkpoint. After the last
-    /// one there is none that would name what was gathered.
+    /// Has old checkpoints cleared away, and scattered files made one, once `interval` has its checkpoint. After the
+    /// last one there is none that would name what was gathered.
     fn tidy(&mut self, interval: Interval, is_last: bool) {
         let keep = self.keep;
         if is_last {

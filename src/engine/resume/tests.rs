@@ -43,9 +43,9 @@ struct Pledge {
     /// The shard that asks for a checkpoint as soon as it has anything.
     #[serde(default = "no_shard")]
     full: usize,
-    /// Whether it cannot be opened.
-    #[serde(default)]
-    refuses: bool,
+    /// The shard that cannot be opened.
+    #[serde(default = "no_shard")]
+    refuses: usize,
 }
 
 fn no_shard() -> usize {
@@ -73,7 +73,7 @@ impl Sink for Pledge {
     }
 
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
-        if self.refuses {
+        if self.refuses == opening.shard.0 {
             return Err(Failure::new("it refuses"));
         }
         let place = (self.book.clone(), opening.name.to_owned(), opening.shard.0);
@@ -340,6 +340,8 @@ fn what_does_not_fit_is_refused_with_the_way_out() {
     check(&|plan| plan.steps[0].name = "tested".into(), Resumption { skip_missing: true, ..usual() }, "");
     let renamed = |plan: &mut Plan| (plan.steps[0].name, plan.steps[0].was) = ("tested".into(), Some("checked".into()));
     check(&renamed, usual(), "");
+    let less = |plan: &mut Plan| plan.sinks.retain(|sink| sink.name != "of_hops");
+    check(&less, usual(), "it keeps rows of sink `of_hops`, which is not in the job");
     check(&|plan| plan.name = "other".into(), usual(), "it is of job `survivor`, and this is `other`");
     check(&|_| {}, Resumption { from: From::Id(99), ..usual() }, "there is no checkpoint 99");
     check(&|_| {}, Resumption { from: From::Nothing, ..usual() }, "");
@@ -425,33 +427,48 @@ fn files_that_are_made_one_slowly_are_named_and_kept() {
     assert!(wholes > 0, "files were made one");
 }
 
-#[test]
-fn a_sink_that_is_full_asks_the_leader_for_a_checkpoint() {
-    let folder = tempfile::tempdir().expect("a folder");
+/// Starts a job in two processes, which are two only to each other.
+fn start_two(text: &str, resumption: Resumption) -> Vec<Result<Job, Failure>> {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     let hosts = listeners.map(|listener| listener.local_addr().expect("an address").to_string());
+    thread::scope(|scope| {
+        let start = |process: usize| {
+            let (hosts, resumption) = (hosts.to_vec(), resumption.clone());
+            scope.spawn(move || {
+                let mesh =
+                    MeshSettings { process, hosts, connect_timeout: Duration::from_secs(10), trusted_network: false };
+                start_among(planned(text), 1, Some(&mesh), &resumption)
+            })
+        };
+        [start(0), start(1)].into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    })
+}
+
+#[test]
+fn processes_agree_that_a_sink_is_full_and_that_they_go_back() {
+    let folder = tempfile::tempdir().expect("a folder");
     let text = format!(
-        "name = 'full'\ndata_dir = '{}'\n[checkpoint]\nevery = '1h'
+        "name = 'two'\ndata_dir = '{}'\n[checkpoint]\nevery = '1h'
         [source.readings]\nkind = 'generator'\nsensors = 40\npartitions = 2\nrate = '5000/s'
         [sink.kept]\nkind = 'pledge'\ninput = 'readings'\nbook = 'full'\nfull = 1",
         folder.path().display()
     );
-    let jobs: Vec<Job> = thread::scope(|scope| {
-        let start = |process: usize| {
-            let (text, hosts) = (&text, hosts.to_vec());
-            scope.spawn(move || {
-                let mesh =
-                    MeshSettings { process, hosts, connect_timeout: Duration::from_secs(10), trusted_network: false };
-                start_among(planned(text), 1, Some(&mesh), &Resumption::default()).expect("started")
-            })
-        };
-        [start(0), start(1)].into_iter().map(|thread| thread.join().expect("no panic")).collect()
-    });
-    let checkpoints = || jobs[0].status().checkpoints.0;
-    let in_time = (0..200).any(|_| checkpoints() > 3 || jobs[0].ends_within(Duration::from_millis(50)));
-    assert!(in_time && checkpoints() > 3, "{} checkpoints", checkpoints());
-    jobs[0].stop();
-    jobs.into_iter().for_each(|mut job| drop(job.wait().expect("it ends")));
+    let run = |resumption: Resumption| {
+        let jobs: Vec<Job> = start_two(&text, resumption).into_iter().map(|job| job.expect("started")).collect();
+        let checkpoints = || jobs[0].status().checkpoints.0;
+        let in_time = (0..200).any(|_| checkpoints() > 3 || jobs[0].ends_within(Duration::from_millis(50)));
+        assert!(in_time && checkpoints() > 3, "{} checkpoints", checkpoints());
+        jobs[0].stop();
+        jobs.into_iter().for_each(|mut job| drop(job.wait().expect("it ends")));
+        newest(folder.path(), "two").id
+    };
+    let last = run(Resumption::default());
+    let back = || Resumption { from: From::Id(last - 1), ..Resumption::default() };
+    for refused in start_two(&text.replace("full = 1", "refuses = 1"), back()) {
+        assert!(refused.is_err_and(|failure| failure.to_string().contains("it refuses")));
+    }
+    assert_eq!(newest(folder.path(), "two").id, last, "one of them has refused");
+    assert!(run(back()) > last + 1);
 }
 
 /// What the newest checkpoint in a job's folder says.
@@ -479,7 +496,7 @@ fn who_goes_back_goes_on_from_there_although_it_dies_at_once() {
     let oldest = store.list().expect("listed").pop().expect("there are some").manifest.expect("whole");
     assert_ne!(before.partitions, oldest.partitions);
     let refused = |sink: &str, from: From| {
-        let (named, refuses) = (format!("[sink.{sink}]"), format!("[sink.{sink}]\nrefuses = true"));
+        let (named, refuses) = (format!("[sink.{sink}]"), format!("[sink.{sink}]\nrefuses = 0"));
         let resumption = Resumption { from, ..Resumption::default() };
         let refused = start_among(planned(&text.replace(&named, &refuses)), 2, None, &resumption);
         assert!(refused.is_err_and(|failure| failure.message.ends_with("it refuses")));
