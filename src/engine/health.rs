@@ -3,8 +3,8 @@
 //! ```text
 //! healthy   nothing is said to be wrong, and what is to go through does
 //! degraded  something is said to be wrong, or nothing has gone through for so long that should have
-//! open      both: something is wrong, and for so long nothing at all has gone through; not where part of the outside
-//!           world answers, and nothing may have gone through because nothing is there
+//! open      both: something is wrong, and for so long nothing at all has gone through; not where that may be because
+//!           nothing is there
 //! ```
 //! (`open` as a circuit is.) This only tells. That nothing fills up meanwhile is the flow control's doing: a source is
 //! read no further than some epochs ahead of what is flushed. That it is tried again is the client's. Times come from
@@ -59,8 +59,9 @@ pub struct Seen {
     pub moved: u64,
     /// Whether something waits to go through.
     pub waits: bool,
-    /// Whether part of the outside world answers in spite of what is wrong.
-    pub answers_in_part: bool,
+    /// Whether nothing may have gone through because nothing is there: part of the outside world answers in spite of
+    /// what is wrong, or whatever is there is known to wait.
+    pub may_be_idle: bool,
 }
 
 /// Follows a source or sink.
@@ -80,7 +81,7 @@ impl Monitor {
         self.still_since = self.still_since.filter(|_| !moved && expects).or(expects.then_some(now));
         let is_still = self.still_since.is_some_and(|since| now - since >= STILL.micros());
         let health = match (&seen.trouble, is_still) {
-            (Some(_), true) if seen.waits || !seen.answers_in_part => Health::Open,
+            (Some(_), true) if seen.waits || !seen.may_be_idle => Health::Open,
             (None, false) => Health::Healthy,
             (Some(_), _) | (None, true) => Health::Degraded,
         };
@@ -135,8 +136,8 @@ mod tests {
             let mut monitor = Monitor::default();
             for (second, trouble, moved, waits, expected) in all {
                 let trouble = (!trouble.is_empty()).then(|| (*trouble).to_owned());
-                let answers_in_part = trouble.as_ref().is_some_and(|trouble| trouble.contains("of two"));
-                let seen = Seen { trouble, moved: *moved, waits: *waits, answers_in_part };
+                let may_be_idle = trouble.as_ref().is_some_and(|trouble| trouble.contains("of two"));
+                let seen = Seen { trouble, moved: *moved, waits: *waits, may_be_idle };
                 let Condition { health, since, reason } = monitor.look(second * 1_000_000, seen);
                 let since = since.map_or(String::new(), |since| format!(" since {}", since / 1_000_000));
                 let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));

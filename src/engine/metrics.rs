@@ -317,7 +317,7 @@ impl Source {
             trouble: said(&self.trouble),
             moved: records + self.rejected.load(Relaxed),
             waits: false,
-            answers_in_part: self.answers_in_part.load(Relaxed),
+            may_be_idle: self.answers_in_part.load(Relaxed),
         };
         SourceCounts {
             records,
@@ -343,7 +343,7 @@ impl Sink {
             trouble: troubles.iter().find_map(|say| say()),
             moved: records + self.flushed.load(Relaxed),
             waits: queue > 0 || self.under_way.load(Relaxed) > 0,
-            answers_in_part: false,
+            may_be_idle: true,
         };
         SinkCounts {
             records,
