@@ -36,7 +36,8 @@ pub struct Resumption {
     pub from: From,
     /// The steps that begin with nothing, whatever the checkpoint has of them.
     pub reset: Vec<String>,
-    /// Whether what the checkpoint has of parts that are not in the job is left out.
+    /// Whether what the checkpoint has of parts that are not in the job, or of sources that read something else now, is
+    /// left out.
     pub skip_missing: bool,
 }
 
