@@ -11,37 +11,29 @@
     reason = "a benchmark reads the clock and the environment, and rdkafka has no binding for consuming in batches"
 )]
 
+#[path = "support/broker.rs"]
+mod broker;
 #[path = "support/child.rs"]
 mod child;
 #[path = "support/w1.rs"]
 mod w1;
 
+use broker::{
+    Outcome, PARTITIONS, PASSED_PARTITIONS, PATIENCE, consumer, delete_topics, falling, fill, j1_job, make_topics,
+    passing, passing_job, send,
+};
 use child::{Usage, measure};
 use eagre::job::{Overrides, plan};
-use eagre::kafka_client::wait_for;
 use hdrhistogram::Histogram;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka_sys as native;
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-const PARTITIONS: i32 = 4;
-/// Of a topic whose messages are passed on: one for each worker.
-const PASSED_PARTITIONS: i32 = 2;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -97,10 +89,7 @@ fn throughput(brokers: &str, events: u64, rounds: usize) -> Outcome<()> {
 }
 
 fn engine(brokers: &str, topic: &str, folder: &Path, workers: usize) -> Outcome<Command> {
-    let j1 = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/support/j1.toml"))?;
-    let from = j1.find("kind = \"file\"\npath = \"w1.jsonl\"").ok_or("the source of j1.toml")?;
-    let source = format!("kind = \"kafka\"\nbrokers = {brokers:?}\ntopic = {topic:?}\nuntil = \"now\"");
-    let job = format!("{}{source}{}", &j1[..from], &j1[from + "kind = \"file\"\npath = \"w1.jsonl\"".len()..]);
+    let job = j1_job(brokers, topic, "", None)?;
     fs::write(folder.join("j1.toml"), job)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_eagre"));
     command.arg("run").arg(folder.join("j1.toml")).args(["--workers", &workers.to_string(), "--live", "never"]);
@@ -109,74 +98,12 @@ fn engine(brokers: &str, topic: &str, folder: &Path, workers: usize) -> Outcome<
     Ok(command)
 }
 
-fn client(brokers: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("group.id", "bench");
-    config
-}
-
-/// Puts the lines of a file into a new topic, unless it has them.
-fn fill(brokers: &str, topic: &str, lines: &Path, events: u64) -> Outcome<()> {
-    if held(brokers, topic) == events {
-        return Ok(());
-    }
-    let admin: AdminClient<DefaultClientContext> = client(brokers).create()?;
-    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
-    // The events happened some time ago: they must not be taken for old ones.
-    let new = new.set("retention.ms", "-1").set("message.timestamp.type", "LogAppendTime");
-    wait_for(admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(PATIENCE))))?;
-    let mut config = client(brokers);
-    config.remove("group.id");
-    config.set("compression.codec", "lz4").set("linger.ms", "20").set("queue.buffering.max.messages", "200000");
-    let producer: BaseProducer = config.create()?;
-    for (number, line) in fs::read_to_string(lines)?.lines().enumerate() {
-        send(&producer, topic, Some(number as i32 % PARTITIONS), line)?;
-    }
-    producer.flush(PATIENCE)?;
-    let held = held(brokers, topic);
-    if held == events { Ok(()) } else { Err(format!("topic {topic} has {held} messages, wanted {events}").into()) }
-}
-
-/// How many messages a topic has; 0 where it is not there.
-fn held(brokers: &str, topic: &str) -> u64 {
-    let Ok(consumer) = client(brokers).create::<BaseConsumer>() else { return 0 };
-    let ends = (0..PARTITIONS).map(|p| consumer.fetch_watermarks(topic, p, PATIENCE).map_or(0, |(_, end)| end as u64));
-    ends.sum()
-}
-
-fn send(producer: &BaseProducer, topic: &str, partition: Option<i32>, payload: &str) -> Outcome<()> {
-    let mut record = BaseRecord::<str, str>::to(topic).payload(payload);
-    record.partition = partition;
-    loop {
-        record = match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => record,
-            Err((error, _)) => return Err(error.into()),
-        };
-        producer.poll(Duration::from_millis(5));
-    }
-}
-
-/// A consumer of all of these topics from their beginning.
-fn consumer(brokers: &str, topics: &[&str], partitions: i32) -> Outcome<BaseConsumer> {
-    let mut config = client(brokers);
-    config.set("check.crcs", "true").set("fetch.queue.backoff.ms", "5").set("fetch.wait.max.ms", "5");
-    config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
-    let consumer: BaseConsumer = config.create()?;
-    let mut all = TopicPartitionList::new();
-    for topic in topics {
-        (0..partitions).try_for_each(|p| all.add_partition_offset(topic, p, Offset::Beginning))?;
-    }
-    consumer.assign(&all)?;
-    Ok(consumer)
-}
-
 /// How many messages are taken at once.
 const BATCH: usize = 4_096;
 
 /// The floor: takes so many messages, looks at nothing but their number and length.
 fn consume(brokers: &str, topic: &str, events: u64) -> Outcome<()> {
-    let consumer = consumer(brokers, &[topic], PARTITIONS)?;
+    let consumer = consumer(brokers, &[topic], PARTITIONS, "read_uncommitted")?;
     let mut batch = vec![std::ptr::null_mut(); BATCH];
     // SAFETY: the client lives until the end of this function, and the queue is given back before.
     let queue = unsafe { native::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
@@ -227,20 +154,8 @@ fn latency(brokers: &str, rate: u64, seconds: u64, rounds: usize) -> Outcome<()>
 fn passed(brokers: &str, round: usize, rate: u64, seconds: u64) -> Outcome<Told> {
     let number = std::process::id();
     let topics = ["in", "out", "relayed"].map(|way| format!("bench-{way}-{number}-{round}"));
-    let admin: AdminClient<DefaultClientContext> = client(brokers).create()?;
-    for topic in &topics {
-        let new = NewTopic::new(topic, PASSED_PARTITIONS, TopicReplication::Fixed(1));
-        wait_for(admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(PATIENCE))))?;
-    }
-    let job = format!(
-        "name = 'latency'\nworkers = 2\n\
-         [source.due]\nkind = 'kafka'\nbrokers = '{brokers}'\ntopic = '{}'\nfields = {{ due = 'int', key = 'int' }}\n\
-         properties = {{ 'fetch.wait.max.ms' = 5 }}\n\
-         [step.windows]\nkind = 'aggregate'\ninput = 'due'\nkey = 'key'\nwindow = {{ count = 1 }}\n\
-         aggregates = {{ due = 'max(due)' }}\n\
-         [sink.told]\nkind = 'kafka'\ninput = 'windows'\nbrokers = '{brokers}'\ntopic = '{}'\nlinger = '1ms'\n",
-        topics[0], topics[1]
-    );
+    make_topics(brokers, &topics)?;
+    let job = passing_job(brokers, &topics[0], &topics[1], "", "");
     let planned = plan(&job, "latency.toml", &Overrides::default(), &eagre::standard()).map_err(|f| f.render(false))?;
     let mut job = eagre::engine::start(planned, 2).map_err(|failure| failure.to_string())?;
     let (begun, ended) = (Instant::now(), AtomicBool::new(false));
@@ -256,14 +171,13 @@ fn passed(brokers: &str, round: usize, rate: u64, seconds: u64) -> Outcome<Told>
     });
     job.stop();
     job.wait().map_err(|failure| failure.to_string())?;
-    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    wait_for(admin.delete_topics(&names, &AdminOptions::new()))?;
+    delete_topics(brokers, &topics)?;
     Ok(told?)
 }
 
 /// Passes on every message as it comes, until it is ended.
 fn relay(brokers: &str, from: &str, to: &str, ended: &AtomicBool) -> Outcome<()> {
-    let consumer = consumer(brokers, &[from], PASSED_PARTITIONS)?;
+    let consumer = consumer(brokers, &[from], PASSED_PARTITIONS, "read_uncommitted")?;
     let mut config = passing(brokers);
     // As the engine's sink does it.
     config.set("compression.codec", "lz4").set("enable.idempotence", "true").set("partitioner", "murmur2_random");
@@ -279,34 +193,9 @@ fn relay(brokers: &str, from: &str, to: &str, ended: &AtomicBool) -> Outcome<()>
     Ok(producer.flush(PATIENCE)?)
 }
 
-/// Sends messages that say when they were due.
-fn falling(brokers: &str, topic: &str, rate: u64, seconds: u64, begun: Instant) -> Outcome<()> {
-    let producer: BaseProducer = passing(brokers).create()?;
-    let period = 1_000_000_000 / rate;
-    let first = begun.elapsed().as_nanos() as u64 + 1_000_000_000;
-    for number in 0..rate * seconds {
-        let due = first + number * period;
-        while (begun.elapsed().as_nanos() as u64) < due {
-            producer.poll(Duration::ZERO);
-            std::thread::sleep(Duration::from_micros(500));
-        }
-        let payload = format!("{{\"due\":{due},\"key\":{}}}", number % 100);
-        send(&producer, topic, Some(number as i32 % PASSED_PARTITIONS), &payload)?;
-    }
-    Ok(producer.flush(PATIENCE)?)
-}
-
-/// The settings of a producer that does not let messages wait.
-fn passing(brokers: &str) -> ClientConfig {
-    let mut config = client(brokers);
-    config.remove("group.id");
-    config.set("linger.ms", "1");
-    config
-}
-
 /// How long messages took that come out of each topic, but for those of the first second.
 fn told(brokers: &str, topics: &[String; 3], begun: Instant, ended: &AtomicBool) -> Outcome<Told> {
-    let consumer = consumer(brokers, &topics.each_ref().map(String::as_str), PASSED_PARTITIONS)?;
+    let consumer = consumer(brokers, &topics.each_ref().map(String::as_str), PASSED_PARTITIONS, "read_uncommitted")?;
     let histogram = || Histogram::new_with_max(60_000_000_000, 3);
     let mut took = [histogram()?, histogram()?, histogram()?];
     let mut first = None;

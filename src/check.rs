@@ -123,30 +123,50 @@ fn run(registry: &Registry, config: &str, fields: &str, script: &str, way: Way) 
     origins.assign("in[1]");
     let step = Step { planned, key, input, inputs, origins };
     let mut workers: Vec<Driver> = (0..way.workers).map(|_| step.fresh()).collect();
-    let mut kept = BTreeMap::new();
-    let (mut text, mut pending, mut epoch, mut sequence) = (String::new(), Vec::new(), 0, 0);
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let Some(mark) = line.strip_prefix("--") else {
-            pending.push(parse_record(line, &step.input, &mut sequence));
-            continue;
-        };
-        let watermark = if mark.trim() == "end" { EventTime::MAX } else { mark.trim().parse().expect("a watermark") };
-        deliver(&step, &mut workers, std::mem::take(&mut pending), way.row_by_row);
-        for driver in &mut workers {
-            driver.hear(epoch, [Mark { source: 0, origin: 0, watermark }]);
-            if !way.one_leap {
-                driver.close(Some(epoch + 1));
-            }
-        }
-        epoch += 1;
+    let (mut kept, mut text) = (BTreeMap::new(), String::new());
+    let (parts, rest) = parse_script(script, &step.input);
+    for (epoch, part) in (0..).zip(&parts) {
+        deliver(&step, &mut workers, &part.records, way.row_by_row);
+        hear(&mut workers, epoch, part, way);
         collect(&mut workers, &mut text);
         if way.restart {
-            workers = restart(&step, workers, &mut kept, way.workers_after);
+            let next = parts.get(epoch as usize + 1).map(|part| (epoch + 1, part));
+            workers = restart(&step, workers, &mut kept, way, next);
         }
     }
-    deliver(&step, &mut workers, pending, way.row_by_row);
-    finish(&mut workers, epoch, &mut text);
+    deliver(&step, &mut workers, &rest, way.row_by_row);
+    finish(&mut workers, parts.len() as Epoch, &mut text);
     text
+}
+
+/// Records, and the watermark behind them.
+struct Part {
+    records: Vec<Record>,
+    watermark: EventTime,
+}
+
+/// The parts of a script, and the records behind the last watermark.
+fn parse_script(script: &str, input: &Schema) -> (Vec<Part>, Vec<Record>) {
+    let (mut parts, mut records, mut sequence) = (Vec::new(), Vec::new(), 0);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.strip_prefix("--").map(str::trim) {
+            None => records.push(parse_record(line, input, &mut sequence)),
+            Some(mark) => {
+                let watermark = if mark == "end" { EventTime::MAX } else { mark.parse().expect("a watermark") };
+                parts.push(Part { records: std::mem::take(&mut records), watermark });
+            }
+        }
+    }
+    (parts, records)
+}
+
+fn hear(workers: &mut [Driver], epoch: Epoch, part: &Part, way: Way) {
+    for driver in workers {
+        driver.hear(epoch, [Mark { source: 0, origin: 0, watermark: part.watermark }]);
+        if !way.one_leap {
+            driver.close(Some(epoch + 1));
+        }
+    }
 }
 
 fn finish(workers: &mut [Driver], epoch: Epoch, text: &mut String) {
@@ -158,7 +178,7 @@ fn finish(workers: &mut [Driver], epoch: Epoch, text: &mut String) {
 
 type Record = (EventTime, u32, i64, Option<EventTime>, Vec<Value>);
 
-fn deliver(step: &Step, workers: &mut [Driver], records: Vec<Record>, row_by_row: bool) {
+fn deliver(step: &Step, workers: &mut [Driver], records: &[Record], row_by_row: bool) {
     let rows = if row_by_row { 1 } else { records.len().max(1) };
     let input = |record: &Record| record.1 as usize % step.inputs;
     for chunk in records.chunks(rows).flat_map(|chunk| chunk.chunk_by(|a, b| input(a) == input(b))) {
@@ -190,11 +210,12 @@ fn collect(workers: &mut [Driver], text: &mut String) {
 /// Every group that was ever saved, as it was saved last.
 type Kept = BTreeMap<KeyGroup, Group>;
 
-fn restart(step: &Step, mut old: Vec<Driver>, kept: &mut Kept, workers: usize) -> Vec<Driver> {
+fn restart(step: &Step, old: Vec<Driver>, kept: &mut Kept, way: Way, next: Option<(Epoch, &Part)>) -> Vec<Driver> {
+    let workers = way.workers_after;
     let mut fresh: Vec<Driver> = (0..workers).map(|_| step.fresh()).collect();
-    for driver in &mut old {
-        let Snapshot { groups, waiting, partitions, watermark } = driver.snapshot();
-        kept.extend(groups.into_iter().map(|saved| (saved.group, saved)));
+    for mut snapshot in copies(step, old, way, next) {
+        kept.extend(snapshot.take_groups().into_iter().map(|saved| (saved.group, saved)));
+        let Snapshot { waiting, partitions, watermark, .. } = snapshot;
         for (worker, new) in fresh.iter_mut().enumerate() {
             new.resume(partitions.clone(), watermark);
             for (input, batch) in &waiting {
@@ -208,6 +229,24 @@ fn restart(step: &Step, mut old: Vec<Driver>, kept: &mut Kept, workers: usize) -
         fresh[owner].restore(saved).expect("a snapshot can be restored");
     }
     fresh
+}
+
+/// Copies what is known bit by bit, while the next part comes: nothing of that may be in the copies.
+fn copies(step: &Step, mut workers: Vec<Driver>, way: Way, next: Option<(Epoch, &Part)>) -> Vec<Snapshot> {
+    let mut snapshots: Vec<Snapshot> = workers.iter_mut().map(Driver::snapshot).collect();
+    let mut copy_on = |workers: &mut [Driver], keys: usize| {
+        workers.iter_mut().zip(&mut snapshots).for_each(|(driver, snapshot)| {
+            driver.copy_on(snapshot, keys);
+        });
+    };
+    if let Some((epoch, part)) = next {
+        copy_on(&mut workers, 1);
+        deliver(step, &mut workers, &part.records, way.row_by_row);
+        copy_on(&mut workers, 1);
+        hear(&mut workers, epoch, part, way);
+    }
+    copy_on(&mut workers, usize::MAX);
+    snapshots
 }
 
 /// The step, its key, and how many inputs it has.

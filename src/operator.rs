@@ -12,6 +12,7 @@ mod inspect;
 pub mod keyed;
 mod outputs;
 mod settings;
+pub mod sweep;
 
 pub use inspect::{Shown, StateRow, flattened, shown, shown_time};
 pub use outputs::{Derived, Outputs, Ports, StepNames};
@@ -220,6 +221,30 @@ pub enum Arrival {
     InOrder,
 }
 
+/// Makes bytes of what an instance copied, on any thread: those of every key group that changed, in order. No bytes
+/// means that the group is empty now.
+pub type Copied = Box<dyn FnOnce(&mut dyn FnMut(KeyGroup, Vec<u8>)) + Send>;
+
+/// How far a copy is that was just asked for.
+pub enum Copying {
+    /// Nothing has changed since the last one.
+    Unchanged,
+    /// It is made.
+    Whole(Copied),
+    /// It is made bit by bit: see [`Instance::copy_on`].
+    Begun,
+}
+
+impl Copying {
+    /// A copy of which the bytes are there already.
+    pub fn of(groups: Vec<(KeyGroup, Vec<u8>)>) -> Copying {
+        if groups.is_empty() {
+            return Copying::Unchanged;
+        }
+        Copying::Whole(Box::new(move |save| groups.into_iter().for_each(|(group, bytes)| save(group, bytes))))
+    }
+}
+
 /// An operator at work on one worker.
 ///
 /// 1. **Determinism.** For one key group, what goes to `out` and in what order depends on the records of that key group
@@ -240,8 +265,17 @@ pub trait Instance {
     /// Hears that nothing older than `watermark` will come (but what is stamped).
     fn on_watermark(&mut self, _watermark: EventTime, _out: &mut Outputs) {}
 
-    /// Saves every key group that changed since the last snapshot; no bytes means that the group is empty now.
-    fn snapshot(&mut self, _save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {}
+    /// Copies every key group that changed since the last snapshot, as it is now. The worker waits for this: what takes
+    /// longer than a few milliseconds with a million keys is left to [`Instance::copy_on`] or to [`Copied`].
+    fn snapshot(&mut self) -> Copying {
+        Copying::Unchanged
+    }
+
+    /// Goes on by about so many keys with a copy that was begun, and gives it when it is whole. Batches and watermarks
+    /// may have come since; what they changed is not in it.
+    fn copy_on(&mut self, _keys: usize) -> Option<Copied> {
+        None
+    }
 
     /// Takes a key group over as it was saved.
     fn restore(&mut self, _group: KeyGroup, _bytes: &[u8]) -> Result<(), Failure> {

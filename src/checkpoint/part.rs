@@ -46,16 +46,28 @@ pub fn encode(step: &str, groups: &[Group]) -> Vec<u8> {
     ];
     let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
-    let columns: [Arc<dyn Array>; 3] = [
-        Arc::new(UInt16Array::from_iter_values(groups.iter().map(|g| g.group))),
-        Arc::new(Int64Array::from_iter_values(groups.iter().map(|g| g.next_sequence))),
-        Arc::new(BinaryArray::from_iter_values(groups.iter().map(|g| &g.state))),
-    ];
-    let records = RecordBatch::try_new(schema.clone(), columns.to_vec()).expect("columns of one length and no nulls");
     let mut writer = FileWriter::try_new(Vec::new(), &schema).expect("writing to memory does not fail");
-    writer.write(&records).expect("writing to memory does not fail");
+    let mut bytes = 0;
+    // A batch can have no more than 2 GiB.
+    let goes_on = |group: &Group, _: &Group| {
+        bytes += group.state.len();
+        bytes < BATCH_BYTES || std::mem::take(&mut bytes) == 0
+    };
+    for groups in groups.chunk_by(goes_on) {
+        let columns: [Arc<dyn Array>; 3] = [
+            Arc::new(UInt16Array::from_iter_values(groups.iter().map(|g| g.group))),
+            Arc::new(Int64Array::from_iter_values(groups.iter().map(|g| g.next_sequence))),
+            Arc::new(BinaryArray::from_iter_values(groups.iter().map(|g| &g.state))),
+        ];
+        let records = RecordBatch::try_new(schema.clone(), columns.to_vec());
+        let records = records.expect("columns of one length and no nulls");
+        writer.write(&records).expect("writing to memory does not fail");
+    }
     writer.into_inner().expect("writing to memory does not fail")
 }
+
+/// A batch of groups ends when its states come to so much.
+const BATCH_BYTES: usize = 64 << 20;
 
 /// Batches of one kind as a file.
 pub fn encode_rows<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>, Failure> {

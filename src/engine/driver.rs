@@ -12,7 +12,7 @@ use super::order::Order;
 use crate::batch::Batch;
 use crate::checkpoint::part::Group;
 use crate::fault::Failure;
-use crate::operator::{Arrival, Instance, Outputs, Ports, StepNames};
+use crate::operator::{Arrival, Copied, Copying, Instance, Outputs, Ports, StepNames};
 use crate::origin::Origin;
 use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime};
 use serde::{Deserialize, Serialize};
@@ -159,20 +159,33 @@ impl Driver {
         &mut self.outputs
     }
 
-    /// All that the driver knows, as far as it changed since the last snapshot: the groups of the operator's state that
-    /// changed, each with the next sequence of its derived rows; what waits, and the watermarks, whole.
+    /// All that the driver knows now, as far as it changed since the last snapshot: the groups of the operator's state
+    /// that changed, each with the next sequence of its derived rows; what waits, and the watermarks, whole. The groups
+    /// may still be to be copied: see [`Driver::copy_on`].
     pub fn snapshot(&mut self) -> Snapshot {
-        let (outputs, mut groups) = (&self.outputs, Vec::new());
-        let version = self.instance.state_version();
-        self.instance.snapshot(&mut |group, state| {
-            groups.push(Group { group, next_sequence: outputs.sequence(group), version, state });
-        });
+        let (groups, begun) = match self.instance.snapshot() {
+            Copying::Unchanged => (None, false),
+            Copying::Whole(copied) => (Some(copied), false),
+            Copying::Begun => (None, true),
+        };
         Snapshot {
             groups,
+            begun,
+            sequences: self.outputs.sequences().to_vec(),
+            version: self.instance.state_version(),
             waiting: self.order.waiting().collect(),
             partitions: self.partitions.clone(),
             watermark: self.watermark,
         }
+    }
+
+    /// Goes on with the newest snapshot by about so many keys; says whether it is whole.
+    pub fn copy_on(&mut self, snapshot: &mut Snapshot, keys: usize) -> bool {
+        if snapshot.begun {
+            snapshot.groups = self.instance.copy_on(keys);
+            snapshot.begun = snapshot.groups.is_none();
+        }
+        !snapshot.begun
     }
 
     /// Takes over a key group as it was saved.
@@ -198,14 +211,39 @@ impl Driver {
 
 /// What a driver knows.
 pub struct Snapshot {
-    /// The key groups that changed.
-    pub groups: Vec<Group>,
+    /// The key groups that changed, if any did.
+    groups: Option<Copied>,
+    /// Whether they are still to be copied.
+    begun: bool,
+    /// The next sequence of the rows derived for each.
+    sequences: Vec<i64>,
+    /// The format of their state.
+    version: u32,
     /// The rows that wait to be put in order, with the input that they came by.
     pub waiting: Vec<(usize, Batch)>,
     /// The watermark of each partition upstream.
     pub partitions: BTreeMap<Origin, EventTime>,
     /// The watermark that was last applied.
     pub watermark: EventTime,
+}
+
+impl Snapshot {
+    /// Whether some key groups changed.
+    pub fn has_groups(&self) -> bool {
+        self.groups.is_some() || self.begun
+    }
+
+    /// The key groups that changed, once, when it is whole. May take long: it is no work for a worker.
+    pub fn take_groups(&mut self) -> Vec<Group> {
+        let mut groups = Vec::new();
+        if let Some(copied) = self.groups.take() {
+            copied(&mut |group, state| {
+                let next_sequence = self.sequences.get(group as usize).copied().unwrap_or(0);
+                groups.push(Group { group, next_sequence, version: self.version, state });
+            });
+        }
+        groups
+    }
 }
 
 fn too_late(batch: &Batch, row: u32) -> String {

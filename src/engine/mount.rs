@@ -380,7 +380,9 @@ pub fn step<'s>(
     }
     let (acks, acks_stream) = builder.new_output();
     let who = Who { step: number, worker: mounting.worker(), shard: mounting.scope.index(), name: name.to_owned() };
-    let wake = mounting.scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let address = builder.operator_info().address;
+    let wake = mounting.scope.worker().sync_activator_for(address.to_vec());
+    let again = mounting.scope.activator_for(address);
     let mut running = RunningStep { driver, ports, shared: mounting.shared.clone(), who, saving: None };
     let keeper = mounting.keeper.clone();
     builder.build(move |mut caps| {
@@ -403,6 +405,9 @@ pub fn step<'s>(
             let Some(caps) = &mut held else { return };
             let frontier = least(frontiers);
             running.advance(frontier, caps);
+            if running.copy_on() {
+                again.activate();
+            }
             match frontier {
                 Some(epoch) => caps.iter_mut().for_each(|cap| cap.downgrade(&epoch)),
                 None => held = None,
@@ -448,6 +453,15 @@ impl RunningStep {
             }
         }
         self.close(frontier, caps);
+    }
+
+    /// Goes on with a copy that was begun; says whether there is more to copy.
+    fn copy_on(&mut self) -> bool {
+        let Some(saving) = &mut self.saving else { return false };
+        let begun = wall::now();
+        let more = saving.copy_on(&mut self.driver, &self.who);
+        self.shared.metrics.steps[self.who.step][self.who.worker].worked(begun);
+        more
     }
 
     fn accept(&mut self, input: usize, parcels: &mut Vec<Parcel>, caps: &[Capability<Epoch>]) {

@@ -8,9 +8,11 @@ use super::driver::{Driver, Epoch, Snapshot};
 use super::keeper::{Keeper, Letterbox};
 use super::ledger::{Ack, Interval, StepAck, first_epoch, interval_of};
 use super::parcel::Parcel;
+use super::wall;
 use crate::checkpoint::manifest::Waiting;
 use crate::checkpoint::{Store, part};
 use crate::fault::Failure;
+use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -50,11 +52,27 @@ pub struct PutBy {
     pub caps: [Capability<Epoch>; 3],
 }
 
+/// A copy that has been begun, and the right to speak of its interval.
+struct Begun {
+    interval: Interval,
+    snapshot: Snapshot,
+    ack: StepAck,
+    cap: Capability<Epoch>,
+}
+
+/// For so long a worker copies before it looks at everything else.
+const TURN: Duration = Duration::from_millis(1);
+
+/// So many keys are copied between two looks at the clock.
+const KEYS: usize = 512;
+
 /// The saving of a step on one worker.
 pub struct Saving {
     keeper: Keeper,
     acks: AcksOut,
     letterbox: Letterbox<(Interval, StepAck)>,
+    /// What is being copied.
+    copying: Option<Begun>,
     /// The interval that the step is in, and the right to speak of it; none when everything is over.
     standing: Option<(Interval, Capability<Epoch>)>,
     put_by: Vec<PutBy>,
@@ -73,7 +91,8 @@ impl Saving {
     ) -> Saving {
         standing.downgrade(&epoch);
         let standing = Some((interval_of(epoch), standing));
-        Saving { keeper, acks, letterbox: Letterbox::new(wake), standing, put_by: Vec::new(), owed: Vec::new() }
+        let letterbox = Letterbox::new(wake);
+        Saving { keeper, acks, letterbox, copying: None, standing, put_by: Vec::new(), owed: Vec::new() }
     }
 
     /// Whether what comes in this epoch comes before its interval has begun here.
@@ -97,26 +116,52 @@ impl Saving {
         Some(Over { interval: *interval, next })
     }
 
-    /// Copies what the driver knows, and has it written.
+    /// Begins to copy what the driver knows, to have it written: see [`Saving::copy_on`].
     pub fn save(&mut self, driver: &mut Driver, who: &Who, over: Over) {
+        self.copy_all(driver, who);
         let Over { interval, next } = over;
         let Some((_, mut standing)) = self.standing.take() else { return };
         let snapshot = driver.snapshot();
         let partitions = snapshot.partitions.iter().map(|(origin, watermark)| (*origin, *watermark)).collect();
         let (step, worker, watermark) = (who.step, who.shard, snapshot.watermark);
         let ack = StepAck { step, worker, part: None, waiting: Vec::new(), watermark, partitions };
-        if snapshot.groups.is_empty() && snapshot.waiting.is_empty() {
+        if !snapshot.has_groups() && snapshot.waiting.is_empty() {
             self.acks.activate().session(&standing).give(Ack::Step(ack));
         } else {
-            let name = who.name.clone();
-            let write = move |store: &Store| Ok((interval, write(store, interval, &name, snapshot, ack)?));
-            self.keeper.keep(&self.letterbox, write);
-            self.owed.push((interval, standing.clone()));
+            self.copying = Some(Begun { interval, snapshot, ack, cap: standing.clone() });
+        }
+        if next.is_none() {
+            self.copy_all(driver, who);
         }
         self.standing = next.map(|next| {
             standing.downgrade(&first_epoch(next));
             (next, standing)
         });
+    }
+
+    /// Goes on copying for a while, and has written what is whole; says whether there is more to copy.
+    pub fn copy_on(&mut self, driver: &mut Driver, who: &Who) -> bool {
+        let begun = wall::now();
+        self.copying.is_some() && !self.copy_while(driver, who, || begun.elapsed() < TURN)
+    }
+
+    fn copy_all(&mut self, driver: &mut Driver, who: &Who) {
+        self.copy_while(driver, who, || true);
+    }
+
+    fn copy_while(&mut self, driver: &mut Driver, who: &Who, may_go_on: impl Fn() -> bool) -> bool {
+        let Some(copying) = &mut self.copying else { return true };
+        while !driver.copy_on(&mut copying.snapshot, KEYS) {
+            if !may_go_on() {
+                return false;
+            }
+        }
+        let Some(Begun { interval, snapshot, ack, cap }) = self.copying.take() else { return true };
+        let name = who.name.clone();
+        let write = move |store: &Store| Ok((interval, write(store, interval, &name, snapshot, ack)?));
+        self.keeper.keep(&self.letterbox, write);
+        self.owed.push((interval, cap));
+        true
     }
 
     /// What was put by and is due in the interval that has begun.
@@ -140,11 +185,11 @@ fn write(
     store: &Store,
     interval: Interval,
     name: &str,
-    snapshot: Snapshot,
+    mut snapshot: Snapshot,
     mut ack: StepAck,
 ) -> Result<StepAck, Failure> {
-    if !snapshot.groups.is_empty() {
-        let bytes = part::encode(name, &snapshot.groups);
+    if snapshot.has_groups() {
+        let bytes = part::encode(name, &snapshot.take_groups());
         ack.part = Some(store.put(interval, name, ack.worker, &bytes)?);
     }
     let mut waiting = snapshot.waiting;

@@ -7,7 +7,11 @@
 //! that comes just then still finds it, a later one does not. Whether a key is forgotten is asked of the times alone;
 //! the queue by which room is made as the watermark passes decides nothing.
 
-use super::{Arrival, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject, no_longer_read};
+mod copying;
+
+use super::{
+    Arrival, Copied, Copying, Instance, MADE_FROM, Operator, Outputs, Planned, Planning, Reject, no_longer_read,
+};
 use super::{Shown, StateRow, flattened, shown_time};
 use crate::batch::{Batch, Picked};
 use crate::fault::Failure;
@@ -19,6 +23,7 @@ use crate::time::{AFTER_ALL, BEFORE_ALL, EventTime, Interval};
 use crate::value::{ColumnBuilder, Row, Value};
 use arrow::array::{Array, ArrayRef, StringBuilder, new_null_array};
 use arrow::compute;
+use copying::{FORM, PartialCopy};
 use hashbrown::HashTable;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -41,7 +46,7 @@ pub trait KeyedOperator: DeserializeOwned + JsonSchema + Clone + Send + Sync + '
     const MANUAL: &'static str = "";
 
     /// What is remembered for each key.
-    type State: Default + Serialize + DeserializeOwned;
+    type State: Default + Clone + Send + Serialize + DeserializeOwned + 'static;
 
     /// The version of the format of `State`. Whoever changes the format takes the next number and reads the former ones
     /// in [`KeyedOperator::upgrade`].
@@ -314,7 +319,7 @@ struct Keyed<K: KeyedOperator> {
     index: HashTable<Pointer>,
     slots: Vec<Option<Slot<K::State>>>,
     free: Vec<usize>,
-    timers: BTreeSet<(EventTime, Arc<[u8]>)>,
+    timers: BTreeSet<Timer>,
     /// In microseconds.
     ttl: Option<i64>,
     /// When to look whether the key of a slot is to be forgotten: for each that may be, at or before its time.
@@ -323,7 +328,12 @@ struct Keyed<K: KeyedOperator> {
     changed: Vec<bool>,
     /// The times that the call at hand has asked for.
     wake: Vec<EventTime>,
+    /// The copy that is being made.
+    copy: Option<PartialCopy<K::State>>,
 }
+
+/// When a key is to be woken.
+type Timer = (EventTime, Arc<[u8]>);
 
 /// Where a slot is, and half of its hash: that it is another's shows without looking there.
 #[derive(Clone, Copy)]
@@ -340,6 +350,7 @@ fn half(hash: u64) -> u32 {
 /// cache are waited for together.
 const BLOCK: usize = 32;
 
+#[derive(Clone)]
 struct Slot<S> {
     hash: u64,
     key: Arc<[u8]>,
@@ -349,13 +360,6 @@ struct Slot<S> {
     /// When it is looked whether the key is to be forgotten; [`BEFORE_ALL`] where it is not.
     look: EventTime,
 }
-
-/// What a key group on disk begins with, before key, state, timers and last touch of each key, in order of key. The
-/// former format begins with the number of keys, which is not 0, and has no touches.
-const FORM: u8 = 0;
-
-/// A key as it is saved.
-type Saved<K, S> = (K, S, Vec<EventTime>, EventTime);
 
 impl<K: KeyedOperator> Keyed<K> {
     fn new(operator: Arc<K>, shape: Arc<Shape>, ttl: Option<Interval>) -> Keyed<K> {
@@ -370,6 +374,7 @@ impl<K: KeyedOperator> Keyed<K> {
             timers: BTreeSet::new(),
             changed: vec![false; KEY_GROUPS],
             wake: Vec::new(),
+            copy: None,
         }
     }
 
@@ -396,6 +401,8 @@ impl<K: KeyedOperator> Keyed<K> {
             self.slots.push(None);
             self.slots.len() - 1
         });
+        // It was nobody's when the copy was begun.
+        self.copy.iter_mut().for_each(|copy| copy.leave_out(slot));
         self.slots[slot] =
             Some(Slot { hash, key: key.into(), state: K::State::default(), touched: AFTER_ALL, look: BEFORE_ALL });
         let slots = &self.slots;
@@ -410,6 +417,7 @@ impl<K: KeyedOperator> Keyed<K> {
     }
 
     fn forget(&mut self, slot: usize) {
+        self.preserve(slot);
         let Some(Slot { hash, .. }) = self.slots[slot].take() else { return };
         self.free.push(slot);
         self.changed[group_of(hash) as usize] = true;
@@ -435,8 +443,17 @@ impl<K: KeyedOperator> Keyed<K> {
         slot
     }
 
+    /// Lets the copy that is being made have a slot before it changes.
+    #[inline]
+    fn preserve(&mut self, slot: usize) {
+        if let Some(copy) = &mut self.copy {
+            copy.preserve(slot, &self.slots);
+        }
+    }
+
     /// Notes when a key was touched last.
     fn note(&mut self, slot: usize, at: EventTime) {
+        self.preserve(slot);
         let entry = self.slots[slot].as_mut().expect("a slot that was found");
         entry.touched = at;
         if let Some(ttl) = self.ttl.filter(|_| entry.look == BEFORE_ALL && at != AFTER_ALL) {
@@ -463,6 +480,7 @@ impl<K: KeyedOperator> Keyed<K> {
 
     /// Calls the operator for one key; whatever it changed is noted here and nowhere else.
     fn call(&mut self, slot: usize, at: EventTime, row: Option<Row<'_>>) -> Result<(), Reject> {
+        self.preserve(slot);
         let Slot { hash, key, state, .. } = self.slots[slot].as_mut().expect("a slot that was found");
         let hash = *hash;
         self.changed[group_of(hash) as usize] = true;
@@ -486,7 +504,10 @@ impl<K: KeyedOperator> Keyed<K> {
         };
         for at in self.wake.drain(..) {
             // One that the key had asked for before it was forgotten gives way.
-            self.timers.replace((at, key.clone()));
+            let before = self.timers.replace((at, key.clone()));
+            if let Some(copy) = &mut self.copy {
+                copy.gain((at, key.clone()), before);
+            }
         }
         if forget {
             self.forget(slot);
@@ -513,7 +534,9 @@ impl<K: KeyedOperator> Keyed<K> {
     /// Fires the timers up to and at `until`, in order of time and key.
     fn fire(&mut self, until: EventTime) {
         while self.timers.first().is_some_and(|(at, _)| *at <= until) {
-            let (at, key) = self.timers.pop_first().expect("there is a first");
+            let timer = self.timers.pop_first().expect("there is a first");
+            self.copy.iter_mut().for_each(|copy| copy.lose(&timer));
+            let (at, key) = timer;
             let is_due = |slot: &usize| self.is_its_own(*slot, &key) && !self.is_over(*slot, at);
             if let Some(slot) = self.find(xxh3_64(&key), &key).filter(is_due) {
                 self.call(slot, at, None).expect("a timer rejects nothing");
@@ -539,24 +562,19 @@ impl<K: KeyedOperator> Instance for Keyed<K> {
         self.forget_before(watermark);
     }
 
-    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        let timers = self.timers_by_key();
-        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], &Slot<K::State>>> =
-            (0..KEY_GROUPS).filter(|g| self.changed[*g]).map(|g| (g as KeyGroup, BTreeMap::new())).collect();
-        for slot in self.slots.iter().flatten() {
-            if let Some(group) = groups.get_mut(&group_of(slot.hash)) {
-                group.insert(&slot.key, slot);
-            }
+    fn snapshot(&mut self) -> Copying {
+        if !self.changed.contains(&true) {
+            return Copying::Unchanged;
         }
-        for (group, states) in groups {
-            let timers = |key| timers.get(key).cloned().unwrap_or_default();
-            let saved = states.into_iter().map(|(key, slot)| (key, &slot.state, timers(key), slot.touched));
-            let saved: Vec<Saved<&[u8], &K::State>> = saved.collect();
-            let bytes =
-                if saved.is_empty() { Vec::new() } else { postcard::to_extend(&saved, vec![FORM]).expect(WRITES) };
-            save(group, bytes);
-        }
-        self.changed.fill(false);
+        let changed = std::mem::replace(&mut self.changed, vec![false; KEY_GROUPS]);
+        self.copy = Some(PartialCopy::of(changed, self.slots.len(), self.index.len()));
+        Copying::Begun
+    }
+
+    fn copy_on(&mut self, keys: usize) -> Option<Copied> {
+        let is_whole = self.copy.as_mut()?.go_on(keys, &self.slots, &self.timers);
+        let copy = self.copy.take_if(|_| is_whole)?;
+        Some(Box::new(move |save| copy.save(save)))
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
@@ -670,6 +688,7 @@ impl<K: KeyedOperator> Keyed<K> {
 #[cfg(test)]
 mod tests {
     use super::super::Column;
+    use super::copying::Saved;
     use super::*;
     use crate::check::check;
     use crate::registry::Registry;
@@ -781,6 +800,16 @@ mod tests {
         keyed.changed[group_of(xxh3_64(key.as_bytes())) as usize] = true;
     }
 
+    /// The key groups that changed, as they are saved.
+    fn saved_of(instance: &mut dyn Instance) -> Vec<(KeyGroup, Vec<u8>)> {
+        let mut groups = Vec::new();
+        if let Copying::Begun = instance.snapshot() {
+            let copied = instance.copy_on(usize::MAX).expect("all of it");
+            copied(&mut |group, bytes| groups.push((group, bytes)));
+        }
+        groups
+    }
+
     #[test]
     fn room_is_made_as_the_watermark_passes_also_after_a_restart() {
         let mut keyed = alarm(50);
@@ -789,11 +818,9 @@ mod tests {
         keyed.forget_before(100);
         assert_eq!((keyed.keys(), keyed.looks.len()), (51, 51));
         let mut again = alarm(50);
-        keyed.snapshot(&mut |group, bytes| {
-            if !bytes.is_empty() {
-                again.restore(group, &bytes).expect("it was saved so");
-            }
-        });
+        for (group, bytes) in saved_of(&mut keyed).into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            again.restore(group, &bytes).expect("it was saved so");
+        }
         for keyed in [&mut keyed, &mut again] {
             keyed.forget_before(149);
             assert_eq!(keyed.keys(), 2, "key-99 and key-0 were touched at 99");
@@ -802,8 +829,7 @@ mod tests {
             keyed.forget_before(150);
             assert_eq!((keyed.keys(), keyed.looks.len(), keyed.free.len()), (0, 0, keyed.slots.len()));
         }
-        let mut groups = 0;
-        again.snapshot(&mut |_, bytes| groups += usize::from(bytes.is_empty()));
+        let groups = saved_of(&mut again).iter().filter(|(_, bytes)| bytes.is_empty()).count();
         assert!(groups > 45, "what is forgotten is gone from disk too: {groups}");
     }
 
@@ -857,9 +883,8 @@ mod tests {
         third.inspect(&mut |row| states.push((row.key.to_vec(), row.values[0].1.clone())));
         assert_eq!(states.len(), 2);
         assert!(format!("{states:?}").contains("41"), "{states:?}");
-        let mut groups = Vec::new();
-        third.snapshot(&mut |group, bytes| groups.push((group, bytes.is_empty())));
-        assert!(groups.contains(&(group, false)), "it is saved anew: {groups:?}");
+        let groups = saved_of(&mut *third);
+        assert!(groups.iter().any(|(of, bytes)| *of == group && !bytes.is_empty()), "it is saved anew: {groups:?}");
         let said = |version, bytes: &[u8]| {
             (planned.make)().restore_from(version, group, bytes).expect_err("refused").to_string()
         };

@@ -158,9 +158,9 @@ impl Outputs {
         std::mem::take(&mut self.ports)
     }
 
-    /// The next sequence of a key group's derived rows, to be saved with the group.
-    pub fn sequence(&self, group: KeyGroup) -> i64 {
-        self.sequences.get(group as usize).copied().unwrap_or(0)
+    /// The next sequence of each key group's derived rows, to be saved with the groups; all are 0 where there are none.
+    pub fn sequences(&self) -> &[i64] {
+        &self.sequences
     }
 
     /// Continues a key group's sequence where it was saved.

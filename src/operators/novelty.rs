@@ -74,7 +74,7 @@ pub struct Novelty {
 }
 
 /// What is remembered of a key.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// The range of all the past, where that is asked for.
     range: Range,

@@ -57,7 +57,7 @@ pub struct Refractory {
 }
 
 /// What is remembered of a key.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// The end of the interval, while there is one.
     until: Option<EventTime>,

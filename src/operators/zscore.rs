@@ -134,7 +134,7 @@ fn three() -> f64 {
 }
 
 /// What is remembered of a key.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct State {
     baseline: Option<Baseline>,
     /// Whether a timer is set that forgets the key once its whole window is too old.
@@ -142,7 +142,7 @@ pub struct State {
 }
 
 /// What a value is compared with.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 enum Baseline {
     Moments(TimedSliding<Moments>),
     Ewma(Ewma, Extent),

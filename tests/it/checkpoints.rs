@@ -9,7 +9,7 @@ use eagre::checkpoint::part::{self, Group};
 use eagre::checkpoint::{FileRef, Local, Store};
 use eagre::job::{self, Overrides, Plan, StepPlan};
 use eagre::key::Keys;
-use eagre::operator::{Instance, Outputs, StepNames};
+use eagre::operator::{Copied, Copying, Instance, Outputs, StepNames};
 use eagre::origin::Origins;
 use eagre::schema::{self, SYSTEM};
 use eagre::value::{ColumnBuilder, Value};
@@ -147,14 +147,27 @@ impl Driven<'_> {
         rows
     }
 
+    fn copied(&mut self) -> Option<Copied> {
+        match self.instance.snapshot() {
+            Copying::Unchanged => None,
+            Copying::Whole(copied) => Some(copied),
+            Copying::Begun => Some(self.instance.copy_on(usize::MAX).unwrap()),
+        }
+    }
+
+    /// The next sequence of a key group's derived rows.
+    fn sequence(&self, group: eagre::key::KeyGroup) -> i64 {
+        self.outputs.sequences().get(group as usize).copied().unwrap_or(0)
+    }
+
     /// Saves what changed; gives a fresh one that goes on from there.
     fn restarted(&mut self) -> Self {
         let mut fresh = Self::new(self.step);
-        self.instance.snapshot(&mut |group, bytes| {
-            self.groups.insert(group, bytes);
-        });
+        if let Some(copied) = self.copied() {
+            copied(&mut |group, bytes| drop(self.groups.insert(group, bytes)));
+        }
         for (group, bytes) in &self.groups {
-            fresh.outputs.resume(*group, self.outputs.sequence(*group));
+            fresh.outputs.resume(*group, self.sequence(*group));
             if !bytes.is_empty() {
                 fresh.instance.restore(*group, bytes).unwrap();
             }
@@ -229,10 +242,12 @@ fn made(folder: &Folder) -> Plan {
             driven.take(readings);
             driven.watermark(watermark);
             let mut groups = Vec::new();
-            let (outputs, version) = (&driven.outputs, driven.instance.state_version());
-            driven.instance.snapshot(&mut |group, state| {
-                groups.push(Group { group, next_sequence: outputs.sequence(group), version, state });
-            });
+            let version = driven.instance.state_version();
+            if let Some(copied) = driven.copied() {
+                copied(&mut |group, state| {
+                    groups.push(Group { group, next_sequence: driven.sequence(group), version, state });
+                });
+            }
             if !groups.is_empty() {
                 let bytes = part::encode(&driven.step.name, &groups);
                 parts.push(store.put(id, &driven.step.name, 0, &bytes).unwrap());

@@ -148,13 +148,32 @@ pub trait Accumulator {
     fn finish(&self, measures: &[Measure], cx: &Finishing<'_>) -> Vec<ArrayRef>;
     /// Appends a slot's partial.
     fn save(&self, slot: u32, bytes: &mut Vec<u8>);
+    /// Makes room for the copies of so many slots.
+    fn expect_copies(&mut self, count: usize);
+    /// Copies the partials of some slots, behind those that were copied before.
+    fn copy(&mut self, slots: &[u32]);
+    /// All that was copied, in that order.
+    fn take_copies(&mut self) -> Box<dyn Copies>;
     /// Takes a partial from the head of the bytes; gives the rest.
     fn load<'a>(&mut self, slot: u32, bytes: &'a [u8]) -> Result<&'a [u8], postcard::Error>;
 }
 
+/// Partials that can be saved on any thread.
+pub trait Copies: Send {
+    /// Appends one of them.
+    fn save(&self, number: usize, bytes: &mut Vec<u8>);
+}
+
+impl<P: Serialize + Send> Copies for Vec<P> {
+    fn save(&self, number: usize, bytes: &mut Vec<u8>) {
+        let saved = postcard::to_extend(&self[number], std::mem::take(bytes));
+        *bytes = saved.expect("a partial can be written");
+    }
+}
+
 /// What is particular to an accumulator.
 trait Fold: 'static {
-    type Partial: Serialize + DeserializeOwned;
+    type Partial: Clone + Send + Serialize + DeserializeOwned + 'static;
 
     fn empty(&self) -> Self::Partial;
 
@@ -229,10 +248,11 @@ fn column<A: ArrowPrimitiveType>(values: impl ExactSizeIterator<Item = Option<A:
 struct Folded<F: Fold> {
     fold: F,
     partials: Vec<F::Partial>,
+    copies: Vec<F::Partial>,
 }
 
 fn boxed<F: Fold>(fold: F) -> Box<dyn Accumulator> {
-    Box::new(Folded { fold, partials: Vec::new() })
+    Box::new(Folded { fold, partials: Vec::new(), copies: Vec::new() })
 }
 
 impl<F: Fold> Accumulator for Folded<F> {
@@ -261,8 +281,19 @@ impl<F: Fold> Accumulator for Folded<F> {
     }
 
     fn save(&self, slot: u32, bytes: &mut Vec<u8>) {
-        let saved = postcard::to_extend(&self.partials[slot as usize], std::mem::take(bytes));
-        *bytes = saved.expect("a partial can be written");
+        self.partials.save(slot as usize, bytes);
+    }
+
+    fn expect_copies(&mut self, count: usize) {
+        self.copies.reserve(count);
+    }
+
+    fn copy(&mut self, slots: &[u32]) {
+        self.copies.extend(slots.iter().map(|slot| self.partials[*slot as usize].clone()));
+    }
+
+    fn take_copies(&mut self) -> Box<dyn Copies> {
+        Box::new(std::mem::take(&mut self.copies))
     }
 
     fn load<'a>(&mut self, slot: u32, bytes: &'a [u8]) -> Result<&'a [u8], postcard::Error> {

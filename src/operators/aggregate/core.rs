@@ -5,7 +5,7 @@ use super::keys::Keys;
 use super::slots::{NOWHERE, Slots};
 use crate::batch::Batch;
 use crate::expression::Expression;
-use crate::key::{self, KEY_GROUPS, KeyGroup, group_of};
+use crate::key::{self, KEY_GROUPS, group_of};
 use crate::operator::{Derived, Outputs, StateRow};
 use crate::origin::Origins;
 use crate::schema::{Field, Kind};
@@ -152,10 +152,9 @@ impl Core {
         self.changed[group_of(hash) as usize] = true;
     }
 
-    /// The key groups that changed since they were last asked for, ascending.
-    pub fn changed(&mut self) -> Vec<KeyGroup> {
-        let groups = (0..KEY_GROUPS).filter(|group| std::mem::take(&mut self.changed[*group]));
-        groups.map(|group| group as KeyGroup).collect()
+    /// For each key group, whether it changed since they were last asked for.
+    pub fn changed(&mut self) -> Vec<bool> {
+        std::mem::replace(&mut self.changed, vec![false; KEY_GROUPS])
     }
 
     /// A new slot that will hold what these do, joined in their order, once the merges are made.

@@ -63,6 +63,7 @@ pub struct Entry {
 }
 
 /// The bytes of a key; short ones lie where the key is looked up, which spares a miss of the cache.
+#[derive(Clone)]
 pub enum Bytes {
     /// Their number, and they.
     Short(u8, [u8; SHORT]),
@@ -254,6 +255,11 @@ impl Keys {
     /// The living keys by number, in no order that means anything but the same in every run.
     pub fn living(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.entries.len() as u32).filter(|id| self.entries[*id as usize].alive)
+    }
+
+    /// How many numbers there are, and those of them that are no living key's.
+    pub fn numbers(&self) -> (usize, impl Iterator<Item = u32> + '_) {
+        (self.entries.len(), self.free.iter().chain(&self.dead).copied())
     }
 
     /// How many keys live.

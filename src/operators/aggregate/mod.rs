@@ -67,6 +67,7 @@
 //! would not tell it either.
 
 mod accumulators;
+mod copying;
 mod core;
 mod functions;
 mod grid;

@@ -8,18 +8,18 @@
 //! ```
 //! A slot is filled by one origin in the order of its sequence, so its bits are the same in every run.
 
+use super::copying::{PartialCopy, Saved, SavedKey, SavedSlot};
 use super::core::{Core, Fired, Firing, Shape};
 use super::grid::{Grid, ON_TIME, WHOLE};
 use super::slots::{EMPTY, NOWHERE};
 use crate::batch::Batch;
 use crate::fault::Failure;
-use crate::key::{KeyGroup, group_of};
-use crate::operator::{Instance, Outputs, StateRow};
+use crate::key::KeyGroup;
+use crate::operator::{Copied, Copying, Instance, Outputs, StateRow};
 use crate::origin::Origin;
 use crate::schema::Field;
 use crate::time::{self, BEFORE_ALL, EventTime};
 use hashbrown::HashTable;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -49,6 +49,8 @@ pub struct Panes {
     scratch: Scratch,
     /// Panes that were freed, to be used again.
     spare: Vec<Pane>,
+    /// The copy that is being made.
+    copy: Option<PartialCopy>,
 }
 
 /// Memory that is used again from batch to batch, and from window to window.
@@ -70,12 +72,17 @@ struct Pane {
     scheduled: bool,
 }
 
+/// What a slot is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Place {
-    key: u32,
-    origin: Origin,
-    pane: EventTime,
-    bucket: EventTime,
+pub struct Place {
+    /// The key.
+    pub key: u32,
+    /// Whose records it has.
+    pub origin: Origin,
+    /// The beginning of the pane.
+    pub pane: EventTime,
+    /// The bucket of lateness.
+    pub bucket: EventTime,
 }
 
 /// A slot of a window that fires. Sorted, the slots of a key are in the order in which they are joined.
@@ -103,6 +110,7 @@ impl Panes {
             idle: 0,
             scratch: Scratch::default(),
             spare: Vec::new(),
+            copy: None,
         }
     }
 
@@ -248,6 +256,7 @@ impl Panes {
     fn absorb(&mut self, point: EventTime) {
         while let Some(first) = self.sightings.first_entry().filter(|first| *first.key() <= point) {
             for (key, end) in first.remove() {
+                self.copy.iter_mut().for_each(|copy| copy.preserve_key(key, &self.core.keys));
                 self.core.keys.see(key, end);
             }
         }
@@ -369,6 +378,7 @@ impl Panes {
 
     /// Takes slots out of use.
     fn leave(&mut self, slots: &[u32]) {
+        self.copy.iter_mut().for_each(|copy| copy.preserve(slots, &self.places, &mut self.core));
         self.core.slots.give(slots);
         for slot in slots {
             let entry = self.core.keys.entry_mut(self.places[*slot as usize].key);
@@ -386,7 +396,10 @@ impl Panes {
     fn forget_idle(&mut self) {
         let gone: Vec<u32> = self.core.keys.living().filter(|key| !self.matters(*key)).collect();
         self.idle -= gone.iter().filter(|key| self.core.keys.entry(**key).idle).count();
-        gone.into_iter().for_each(|key| self.core.keys.forget(key));
+        for key in gone {
+            self.copy.iter_mut().for_each(|copy| copy.preserve_key(key, &self.core.keys));
+            self.core.keys.forget(key);
+        }
     }
 
     /// Whether anything is to be remembered of a key.
@@ -435,33 +448,16 @@ impl Place {
     }
 }
 
-/// A key group on disk: what had been fired when it was saved, and its keys in order.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    watermark: EventTime,
-    keys: Vec<SavedKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedKey {
-    key: Vec<u8>,
-    seen: EventTime,
-    slots: Vec<SavedSlot>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedSlot {
-    pane: EventTime,
-    bucket: EventTime,
-    origin: Origin,
-    partials: Vec<u8>,
-}
-
 impl Instance for Panes {
     fn on_batch(&mut self, input: usize, batch: &Batch, out: &mut Outputs) {
         let (arguments, failed) = self.core.evaluate(batch, out);
         let mut late = Vec::new();
         self.assign(batch, &failed, &mut late);
+        if let Some(copy) = &mut self.copy {
+            let assigned = std::mem::take(&mut self.core.assigned);
+            copy.preserve(&assigned, &self.places, &mut self.core);
+            self.core.assigned = assigned;
+        }
         self.core.update(batch, &arguments, !failed.is_empty() || !late.is_empty());
         out.late(input, batch, &late);
     }
@@ -483,38 +479,26 @@ impl Instance for Panes {
         self.free(watermark);
     }
 
-    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        let mut groups: BTreeMap<KeyGroup, BTreeMap<&[u8], SavedKey>> =
-            self.core.changed().into_iter().map(|group| (group, BTreeMap::new())).collect();
-        for key in self.core.keys.living().filter(|key| self.matters(*key)) {
-            let entry = self.core.keys.entry(key);
-            if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
-                keys.insert(
-                    &entry.bytes,
-                    SavedKey { key: entry.bytes.to_vec(), seen: self.core.keys.seen(key), slots: Vec::new() },
-                );
-            }
+    fn snapshot(&mut self) -> Copying {
+        let changed = self.core.changed();
+        if !changed.contains(&true) {
+            return Copying::Unchanged;
         }
-        for slot in self.panes.values().flat_map(|pane| &pane.slots) {
-            let Place { key, origin, pane, bucket } = self.places[*slot as usize];
-            let entry = self.core.keys.entry(key);
-            if let Some(keys) = groups.get_mut(&group_of(entry.hash)) {
-                let saved = keys.get_mut(&*entry.bytes).expect("a slot's key lives");
-                saved.slots.push(SavedSlot { pane, bucket, origin, partials: self.core.slots.save(*slot) });
-            }
+        let mut copy = PartialCopy::of(changed, self.watermark, self.empty, &self.core.keys);
+        let slots: usize = self.panes.values().map(|pane| pane.slots.len()).sum();
+        copy.want(self.core.slots.len(), slots, self.panes.values().flat_map(|pane| &pane.slots));
+        self.core.slots.expect_copies(slots);
+        self.copy = Some(copy);
+        Copying::Begun
+    }
+
+    fn copy_on(&mut self, keys: usize) -> Option<Copied> {
+        let copy = self.copy.as_mut()?;
+        if !copy.go_on(keys, &self.places, &mut self.core) {
+            return None;
         }
-        for (group, keys) in groups {
-            let mut keys: Vec<SavedKey> = keys.into_values().collect();
-            keys.iter_mut()
-                .for_each(|key| key.slots.sort_unstable_by_key(|slot| (slot.pane, slot.origin, slot.bucket)));
-            let saved = Saved { watermark: self.watermark, keys };
-            let bytes = if saved.keys.is_empty() {
-                Vec::new()
-            } else {
-                postcard::to_stdvec(&saved).expect("state can be written")
-            };
-            save(group, bytes);
-        }
+        let (copy, partials) = (self.copy.take()?, self.core.slots.take_copies());
+        Some(Box::new(move |save| copy.save(&partials, save)))
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {

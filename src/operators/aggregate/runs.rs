@@ -11,7 +11,7 @@ use super::slots::NOWHERE;
 use crate::batch::Batch;
 use crate::fault::Failure;
 use crate::key::{KeyGroup, group_of};
-use crate::operator::{Instance, Outputs, StateRow};
+use crate::operator::{Copying, Instance, Outputs, StateRow};
 use crate::schema::Field;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -190,9 +190,10 @@ impl Instance for Runs {
         self.tell(out);
     }
 
-    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
+    fn snapshot(&mut self) -> Copying {
+        let changed = self.core.changed().into_iter().enumerate().filter(|(_, changed)| *changed);
         let mut groups: BTreeMap<KeyGroup, Vec<SavedRun>> =
-            self.core.changed().into_iter().map(|group| (group, Vec::new())).collect();
+            changed.map(|(group, _)| (group as KeyGroup, Vec::new())).collect();
         for key in self.core.keys.living() {
             let entry = self.core.keys.entry(key);
             let Some(keys) = groups.get_mut(&group_of(entry.hash)) else { continue };
@@ -200,12 +201,11 @@ impl Instance for Runs {
             let parts = parts.iter().map(|slot| self.core.slots.save(*slot)).collect();
             keys.push(SavedRun { key: entry.bytes.to_vec(), first: *first, last: *last, filled: *filled, parts });
         }
-        for (group, mut keys) in groups {
+        let bytes = |mut keys: Vec<SavedRun>| {
             keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            let bytes =
-                if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") };
-            save(group, bytes);
-        }
+            if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") }
+        };
+        Copying::of(groups.into_iter().map(|(group, keys)| (group, bytes(keys))).collect())
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {

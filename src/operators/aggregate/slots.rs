@@ -1,6 +1,6 @@
 //! Slots: the partials of all accumulators of a step under one number, given out and taken back.
 
-use super::accumulators::{Accumulator, Finishing, Measure, Rows};
+use super::accumulators::{Accumulator, Copies, Finishing, Measure, Rows};
 use crate::fault::Failure;
 use arrow::array::ArrayRef;
 
@@ -74,6 +74,21 @@ impl Slots {
         let mut bytes = Vec::new();
         self.accumulators.iter().for_each(|a| a.save(slot, &mut bytes));
         bytes
+    }
+
+    /// Makes room for the copies of so many slots.
+    pub fn expect_copies(&mut self, count: usize) {
+        self.accumulators.iter_mut().for_each(|a| a.expect_copies(count));
+    }
+
+    /// Copies the partials of some slots, behind those that were copied before.
+    pub fn copy(&mut self, slots: &[u32]) {
+        self.accumulators.iter_mut().for_each(|a| a.copy(slots));
+    }
+
+    /// What was copied of each accumulator, to be saved on any thread.
+    pub fn take_copies(&mut self) -> Vec<Box<dyn Copies>> {
+        self.accumulators.iter_mut().map(|a| a.take_copies()).collect()
     }
 
     /// Fills a slot from its bytes.

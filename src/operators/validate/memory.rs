@@ -5,7 +5,7 @@ use crate::batch::Batch;
 use crate::expression::{Evaluated, Expression};
 use crate::fault::Failure;
 use crate::key::{self, KeyGroup, Keys, group_of};
-use crate::operator::{Instance, Outputs, Shown, StateRow, shown};
+use crate::operator::{Copying, Instance, Outputs, Shown, StateRow, shown};
 use crate::schema::{Field, Kind};
 use crate::stats::moments::Moments;
 use crate::stats::sliding::Sliding;
@@ -141,11 +141,12 @@ impl Instance for Remembering {
         }
     }
 
-    fn snapshot(&mut self, save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
-        for group in std::mem::take(&mut self.changed) {
+    fn snapshot(&mut self) -> Copying {
+        let bytes = |group| {
             let memories = self.groups.get(&group).filter(|memories| !memories.is_empty());
-            save(group, memories.map(|m| postcard::to_stdvec(m).expect("state can be written")).unwrap_or_default());
-        }
+            memories.map(|m| postcard::to_stdvec(m).expect("state can be written")).unwrap_or_default()
+        };
+        Copying::of(std::mem::take(&mut self.changed).into_iter().map(|group| (group, bytes(group))).collect())
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
