@@ -357,7 +357,9 @@ impl Start {
     ) {
         let Some(resumed) = self.resumed() else { return };
         let all = self.shared.partitions.all();
-        let ended = all.iter().filter(|(_, s)| s.ended && sources.contains(&s.source));
+        // Those that had ended then. Where others are quick, more have by now, whose records are still to come.
+        let had_ended = |origin: Origin| resumed.manifest.partitions.get(origin as usize).is_some_and(|p| p.ended);
+        let ended = all.iter().filter(|(origin, s)| had_ended(*origin) && sources.contains(&s.source));
         driver.resume(ended.map(|(origin, _)| (*origin, AFTER_ALL)), BEFORE_ALL);
         let step = &resumed.manifest.steps[number];
         // A partition that is gone holds nobody back.
