@@ -308,6 +308,12 @@ pub trait Instance {
         }
     }
 
+    /// What the form of what it saves hangs on beside the settings of the step: the kinds of the fields that it reads,
+    /// what of its output is wanted. What was saved is taken over by an instance with the same only.
+    fn form(&self) -> String {
+        String::new()
+    }
+
     /// How many keys it has state for.
     fn keys(&self) -> usize {
         0

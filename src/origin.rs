@@ -1,11 +1,12 @@
 //! Who is who among origins: the numbers that records carry, and the names that people read.
 //!
-//! A source partition's number is given once, in order, and never given again. A derived row's origin is computed:
-//! the high bit, the number of the step, the key group.
+//! A source partition's number is given once, in order, and never given again, and so is a step's: both outlive
+//! restarts and changes of the job. A derived row's origin is computed: the high bit, the number of the step, the key
+//! group.
 
 use crate::key::{KEY_GROUPS, KeyGroup};
 use std::fmt::Write;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockWriteGuard};
 
 /// The number of a source partition, or of a step's key group.
 pub type Origin = u32;
@@ -15,12 +16,6 @@ const DERIVED: Origin = 1 << 31;
 /// The origin of the rows that a step derives for a key group.
 pub fn derived(step: u16, group: KeyGroup) -> Origin {
     DERIVED | (u32::from(step) * KEY_GROUPS as u32 + u32::from(group))
-}
-
-/// The step and the key group whose rows have this origin; nothing for a source partition.
-pub fn step_of(origin: Origin) -> Option<(u16, KeyGroup)> {
-    let rest = (origin & !DERIVED) as usize;
-    (origin & DERIVED != 0).then_some(((rest / KEY_GROUPS) as u16, (rest % KEY_GROUPS) as KeyGroup))
 }
 
 /// The names of all origins of a running job; shared, and only ever added to.
@@ -39,14 +34,25 @@ impl Origins {
         Origins(Arc::new(RwLock::new(Names { partitions: Vec::new(), steps })))
     }
 
-    /// The number of a source partition; a new one where the name is new.
+    /// Gives a source partition the next number.
     pub fn assign(&self, partition: &str) -> Origin {
-        let mut names = self.0.write().expect("no thread panics while it names an origin");
-        let known = names.partitions.iter().position(|p| p == partition);
-        known.unwrap_or_else(|| {
-            names.partitions.push(partition.to_owned());
-            names.partitions.len() - 1
-        }) as Origin
+        let partitions = &mut self.names().partitions;
+        partitions.push(partition.to_owned());
+        (partitions.len() - 1) as Origin
+    }
+
+    /// Gives a source partition another name.
+    pub fn rename(&self, origin: Origin, partition: &str) {
+        self.names().partitions[origin as usize] = partition.to_owned();
+    }
+
+    /// Says what the steps are called, by number.
+    pub fn name_steps(&self, steps: Vec<String>) {
+        self.names().steps = steps;
+    }
+
+    fn names(&self) -> RwLockWriteGuard<'_, Names> {
+        self.0.write().expect("no thread panics while it names an origin")
     }
 
     /// The name of an origin: `readings[3]`, or `windows#17` for rows that step `windows` derived for key group 17.
@@ -74,7 +80,7 @@ impl Origins {
             }
         } else {
             let rest = (origin & !DERIVED) as usize;
-            match names.steps.get(rest / KEY_GROUPS) {
+            match names.steps.get(rest / KEY_GROUPS).filter(|name| !name.is_empty()) {
                 Some(name) => write!(text, "{name}#{}", rest % KEY_GROUPS),
                 None => write!(text, "step {}#{}", rest / KEY_GROUPS, rest % KEY_GROUPS),
             }
@@ -88,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_keeps_its_number() {
+    fn names_are_found_by_number() {
         let origins = Origins::new(vec!["valid".into(), "windows".into()]);
         assert_eq!(origins.assign("readings[0]"), 0);
         assert_eq!(origins.assign("readings[1]"), 1);
-        assert_eq!(origins.assign("readings[0]"), 0);
-        assert_eq!(origins.place(1, 42), "readings[1]@42");
+        origins.rename(1, "readings:b[1]");
+        assert_eq!(origins.place(1, 42), "readings:b[1]@42");
         assert_eq!(origins.name(derived(1, 17)), "windows#17");
     }
 }

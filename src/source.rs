@@ -64,6 +64,10 @@ pub trait Feed: Send + Sync {
     /// job, so what may pass by itself (brokers that do not answer) is trouble and no error once there are partitions.
     fn partitions(&self) -> Result<Vec<String>, Failure>;
 
+    /// Hears, before anything else is asked, that the job goes on, and from which partitions it has been read: one of
+    /// the same topic that has come since is read from its beginning, wherever the configuration starts.
+    fn goes_on(&self, _before: &[String]) {}
+
     /// Opens a partition after what was read before (`None`: from where the configuration says). `wake` may be called
     /// from any thread when there is something to read after an [`Read::Idle`].
     fn open(&self, partition: &str, from: Option<Position>, wake: Wake) -> Result<Box<dyn Reader>, Failure>;
@@ -96,6 +100,11 @@ pub trait Feed: Send + Sync {
     /// live table. Empty when all is well.
     fn trouble(&self) -> Option<String> {
         None
+    }
+
+    /// Whether in spite of the trouble some of it answers: then that nothing comes may be because nothing is there.
+    fn answers_in_part(&self) -> bool {
+        false
     }
 
     /// Hears that a checkpoint of a job is there for good, and where each of these partitions would be read next from

@@ -11,8 +11,8 @@ use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The version of this format. A reader refuses later ones and knows how to read every earlier one.
-pub const FORMAT: u32 = 1;
+/// The version of this format. No other is read: the first did not say which log a partition is.
+pub const FORMAT: u32 = 2;
 
 /// A checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +33,11 @@ pub struct Manifest {
     pub workers: usize,
     /// The partitions of all sources; a partition's index is its origin, so that numbers stay what they were.
     pub partitions: Vec<Partition>,
-    /// The steps in the order of their numbers, which records of theirs carry.
+    /// The steps, in the order of the plan.
     pub steps: Vec<Step>,
+    /// The names of the steps by the number that rows of theirs carry: also of those that are gone, so that numbers
+    /// stay what they were and none is given twice.
+    pub numbered: Vec<String>,
     /// The sinks that keep something back until the checkpoint is there.
     pub sinks: Vec<Sink>,
 }
@@ -44,8 +47,10 @@ pub struct Manifest {
 pub struct Partition {
     /// The source's name in the job.
     pub source: String,
-    /// The partition's name in the source: `readings[3]`.
+    /// The partition's name in the job, for people: `readings[3]`.
     pub name: String,
+    /// The log that it is, by which it is found again: `topic[3]`, or a path.
+    pub log: String,
     /// Where to go on reading; `None` when nothing of it was read.
     pub position: Option<Position>,
     /// The sequence of the last record that was taken: what is read again up to it is left out.
@@ -192,6 +197,7 @@ pub(super) fn example(id: u64, parts: Vec<FileRef>) -> Manifest {
     let partition = Partition {
         source: "readings".into(),
         name: "readings[0]".into(),
+        log: "measured[0]".into(),
         position: Some(4_711),
         sequence: Some(4_710),
         watermark: 17,
@@ -219,6 +225,7 @@ pub(super) fn example(id: u64, parts: Vec<FileRef>) -> Manifest {
         workers: 2,
         partitions: vec![partition],
         steps: vec![step],
+        numbered: vec!["windows".into()],
         sinks: vec![Sink {
             name: "alerts".into(),
             delivery: "exactly_once".into(),
@@ -251,10 +258,10 @@ mod tests {
     }
 
     #[test]
-    fn a_later_format_is_refused_with_who_wrote_it() {
+    fn another_format_is_refused_with_who_wrote_it() {
         let mut manifest = example(3, Vec::new());
-        (manifest.format, manifest.version) = (2, "0.9.0".into());
+        (manifest.format, manifest.version) = (3, "0.9.0".into());
         let said = Manifest::from_bytes(&manifest.to_bytes()).expect_err("refused").to_string();
-        assert_eq!(said, "it has format 2 and this program knows 1; version 0.9.0 of Eagre wrote it");
+        assert_eq!(said, "it has format 3 and this program knows 2; version 0.9.0 of Eagre wrote it");
     }
 }

@@ -34,6 +34,8 @@ pub fn open(dir: &Path) -> Result<Arc<dyn Storage>, Failure> {
     Ok(match scheme(dir) {
         None => Arc::new(Local::open(dir)?),
         Some(("file", path)) => Arc::new(Local::open(Path::new(path))?),
+        #[cfg(test)]
+        Some(("slow", path)) => Arc::new(slow::Slow(Local::open(Path::new(path))?)),
         Some((scheme, _)) => Arc::new(Objects::open(scheme, &dir.to_string_lossy())?),
     })
 }
@@ -130,8 +132,44 @@ fn failure(what: &str, path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(format!("{what} {}: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::StorageFull => failure.help("the disk is full: make room, or keep fewer checkpoints"),
+        io::ErrorKind::Unsupported => failure
+            .help("checkpoints are put into a folder by links, so that none takes another's place: choose a `dir` on another file system, or an object store"),
         io::ErrorKind::PermissionDenied => failure.help("the user that runs the job must be allowed to write there"),
         io::ErrorKind::AlreadyExists => failure.help("another run of the job writes there, and only one may go on"),
         _ => failure,
+    }
+}
+
+/// `slow://`: a folder on a disk that takes long over large files.
+#[cfg(test)]
+mod slow {
+    use super::*;
+    use std::{thread, time::Duration};
+
+    pub struct Slow(pub Local);
+
+    impl Storage for Slow {
+        fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+            let put = self.0.put(name, bytes);
+            // These are the files that were made of several.
+            thread::sleep(Duration::from_millis(if name.contains(".whole") { 100 } else { 0 }));
+            put
+        }
+
+        fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+            self.0.read(name)
+        }
+
+        fn list(&self) -> Result<Vec<String>, Failure> {
+            self.0.list()
+        }
+
+        fn remove(&self, name: &str) -> Result<(), Failure> {
+            self.0.remove(name)
+        }
+
+        fn place(&self) -> String {
+            self.0.place()
+        }
     }
 }

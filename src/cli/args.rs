@@ -104,7 +104,8 @@ pub struct RunArguments {
     /// Let a step begin with nothing, whatever the checkpoint has of it (may be given several times).
     #[arg(long, value_name = "STEP")]
     pub reset: Vec<String>,
-    /// Leave out what the checkpoint has of steps and sinks that are not in the job.
+    /// Leave out what the checkpoint has of steps, sinks and sources that are not in the job, or of a source that reads
+    /// other topics or files now.
     #[arg(long)]
     pub skip_missing: bool,
     /// How progress and the summary are shown.

@@ -72,7 +72,7 @@ impl Disk for RealDisk {
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)?;
+        fs::hard_link(from, to).map_err(without_links)?;
         fs::remove_file(from)
     }
 
@@ -102,5 +102,34 @@ impl Disk for RealDisk {
 
     fn remove(&self, file: &Path) -> io::Result<()> {
         fs::remove_file(file)
+    }
+}
+
+/// The error of a link, in words where the file system has none: on FAT, say, that is "Operation not permitted", which
+/// sounds as if somebody else might.
+fn without_links(error: io::Error) -> io::Error {
+    const EPERM: i32 = 1;
+    match (error.raw_os_error(), error.kind()) {
+        (Some(EPERM), _) | (_, io::ErrorKind::Unsupported) => {
+            io::Error::new(io::ErrorKind::Unsupported, format!("this file system has no hard links ({error})"))
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_links_is_called_so() {
+        let check = |code: i32, kind: io::ErrorKind, expected: bool| {
+            let told = without_links(io::Error::from_raw_os_error(code));
+            assert_eq!((told.kind(), told.to_string().contains("has no hard links")), (kind, expected), "{told}");
+        };
+        check(1, io::ErrorKind::Unsupported, true);
+        check(95, io::ErrorKind::Unsupported, true);
+        check(13, io::ErrorKind::PermissionDenied, false);
+        check(17, io::ErrorKind::AlreadyExists, false);
     }
 }

@@ -18,7 +18,7 @@ use crate::fault::Failure;
 use crate::job::plan::{CheckpointSettings, Plan};
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use timely::container::CapacityContainerBuilder;
@@ -132,7 +132,29 @@ fn hear<'s>(mounting: &Mounting<'s>, decrees: timely::dataflow::StreamVec<'s, Ep
 /// What was done on the threads that keep.
 enum Kept {
     Committed(Made),
-    Gathered { id: Interval, step: usize, files: usize, whole: FileRef },
+    Tidied(Vec<Gathered>),
+}
+
+/// Files of a step that were made one.
+struct Gathered {
+    step: usize,
+    /// How many, from the first.
+    files: usize,
+    whole: FileRef,
+}
+
+/// How far the clearing away of old files and the gathering of scattered ones has come. Only one is under way at a
+/// time: what was gathered is named by no manifest at first, and would be cleared away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tidying {
+    /// It can begin.
+    Idle,
+    /// Threads are at it.
+    Busy,
+    /// Files were made one, and the next manifest is to name them.
+    Unnamed,
+    /// This one names them, and is not there yet.
+    Named(Interval),
 }
 
 struct Coordinator {
@@ -151,12 +173,9 @@ struct Coordinator {
     since: Instant,
     /// The interval that was ended and has no checkpoint yet, and when it was ended.
     ended: Option<(Interval, EventTime)>,
-    /// The newest checkpoint that this run has made.
-    newest: Interval,
     /// The checkpoint that is being written.
     committing: Option<Interval>,
-    /// The steps whose files are being made one.
-    gathering: BTreeSet<usize>,
+    tidying: Tidying,
 }
 
 impl Coordinator {
@@ -179,9 +198,8 @@ impl Coordinator {
             sources,
             since: wall::now(),
             ended: None,
-            newest: 0,
             committing: None,
-            gathering: BTreeSet::new(),
+            tidying: Tidying::Idle,
         }
     }
 
@@ -193,16 +211,14 @@ impl Coordinator {
             match kept {
                 Kept::Committed(made) => {
                     let interval = made.id;
-                    self.newest = interval;
                     self.shared.metrics.checkpoints.note(made);
                     (self.committing, self.ended) = (None, self.ended.filter(|(ended, _)| *ended > interval));
                     decrees.push(Decree::Committed(interval));
-                    self.clear_up(interval);
+                    self.tidy(interval, frontier.is_none());
                 }
-                Kept::Gathered { id, step, files, whole } => {
-                    self.gathering.remove(&step);
-                    // One that came too late may have been cleared away: it is made again.
-                    if self.committing.unwrap_or(self.newest) < id {
+                Kept::Tidied(gathered) => {
+                    self.tidying = if gathered.is_empty() { Tidying::Idle } else { Tidying::Unnamed };
+                    for Gathered { step, files, whole } in gathered {
                         self.ledger.gathered(step, files, whole);
                     }
                 }
@@ -229,31 +245,41 @@ impl Coordinator {
     fn commit(&mut self, frontier: Option<Epoch>) {
         let last = frontier.map(|epoch| interval_of(epoch).saturating_sub(1));
         for (origin, standing) in self.shared.partitions.all() {
-            self.ledger.know(origin, &self.sources[standing.source], &standing.name);
+            self.ledger.know(origin, &self.sources[standing.source], (&standing.name, &standing.log));
         }
         let Some(mut manifest) = self.ledger.close(last) else { return };
         let now = wall::time_of_day();
         manifest.begun_at = self.ended.map_or(now, |(_, at)| at);
         manifest.took = now - manifest.begun_at;
         self.committing = Some(manifest.id);
+        if self.tidying == Tidying::Unnamed {
+            self.tidying = Tidying::Named(manifest.id);
+        }
         self.keeper.keep(&self.letterbox, move |store| {
             store.commit(&manifest)?;
             Ok(Kept::Committed(Made::of(&manifest)))
         });
     }
 
-    /// Has old checkpoints cleared away, and scattered files made one.
-    fn clear_up(&mut self, interval: Interval) {
+    /// Has old checkpoints cleared away, and scattered files made one, once `interval` has its checkpoint. After the
+    /// last one there is none that would name what was gathered.
+    fn tidy(&mut self, interval: Interval, is_last: bool) {
         let keep = self.keep;
-        self.keeper.clear_up(move |store| store.collect(keep).map(drop));
-        for (step, files) in self.ledger.scattered() {
-            if self.gathering.insert(step) {
-                // What is not newer than the newest checkpoint, and not named, is cleared away: it must have been
-                // named.
-                let gather = move |store: &Store| gather(store, interval + GATHER_WITHIN, step, &files);
-                self.keeper.keep(&self.letterbox, gather);
-            }
+        if is_last {
+            return self.keeper.clear_up(move |store| store.collect(keep).map(drop));
         }
+        match self.tidying {
+            Tidying::Idle => {}
+            Tidying::Named(by) if by <= interval => {}
+            _ => return,
+        }
+        self.tidying = Tidying::Busy;
+        let (scattered, shared) = (self.ledger.scattered(), self.shared.clone());
+        self.keeper.keep(&self.letterbox, move |store| {
+            shared.metrics.checkpoints.trouble(store.collect(keep).err());
+            let gather = |(step, files): (usize, Vec<FileRef>)| gather(store, interval, step, &files);
+            Ok(Kept::Tidied(scattered.into_iter().map(gather).collect::<Result<_, Failure>>()?))
+        });
     }
 
     /// Whether the job has come to its end and the last checkpoint is there.
@@ -262,7 +288,7 @@ impl Coordinator {
     }
 }
 
-fn gather(store: &Store, id: Interval, step: usize, files: &[FileRef]) -> Result<Kept, Failure> {
+fn gather(store: &Store, id: Interval, step: usize, files: &[FileRef]) -> Result<Gathered, Failure> {
     let mut groups = BTreeMap::new();
     for file in files {
         part::decode(&store.read(file)?, &mut groups)?;
@@ -270,8 +296,5 @@ fn gather(store: &Store, id: Interval, step: usize, files: &[FileRef]) -> Result
     let groups: Vec<part::Group> = groups.into_values().collect();
     let bytes = part::encode("", &groups);
     let whole = store.put(id, &format!("step-{step}.whole"), 0, &bytes)?;
-    Ok(Kept::Gathered { id, step, files: files.len(), whole })
+    Ok(Gathered { step, files: files.len(), whole })
 }
-
-/// So many intervals there are to make the files of a step one.
-const GATHER_WITHIN: Interval = 100;

@@ -4,7 +4,8 @@
 //! healthy   nothing is said to be wrong, and what is to go through does
 //! degraded  something is said to be wrong, or nothing has gone through for so long that should have, or something
 //!           beside it does not work
-//! open      both: something is wrong, and for so long nothing at all has gone through
+//! open      both: something is wrong, and for so long nothing at all has gone through; not where that may be because
+//!           nothing is there
 //! ```
 //! (`open` as a circuit is.) This only tells. That nothing fills up meanwhile is the flow control's doing: a source is
 //! read no further than some epochs ahead of what is flushed. That it is tried again is the client's. Times come from
@@ -61,6 +62,9 @@ pub struct Seen {
     pub moved: u64,
     /// Whether something waits to go through.
     pub waits: bool,
+    /// Whether nothing may have gone through because nothing is there: part of the outside world answers in spite of
+    /// what is wrong, or whatever is there is known to wait.
+    pub may_be_idle: bool,
 }
 
 /// Follows a source or sink.
@@ -80,7 +84,7 @@ impl Monitor {
         self.still_since = self.still_since.filter(|_| !moved && expects).or(expects.then_some(now));
         let is_still = self.still_since.is_some_and(|since| now - since >= STILL.micros());
         let health = match (&seen.trouble, is_still) {
-            (Some(_), true) => Health::Open,
+            (Some(_), true) if seen.waits || !seen.may_be_idle => Health::Open,
             (None, false) if seen.remark.is_none() => Health::Healthy,
             _ => Health::Degraded,
         };
@@ -139,7 +143,8 @@ mod tests {
                     Some(remark) => (Some(remark.to_owned()), None),
                     None => (None, (!trouble.is_empty()).then(|| (*trouble).to_owned())),
                 };
-                let seen = Seen { trouble, remark, moved: *moved, waits: *waits };
+                let may_be_idle = trouble.as_ref().is_some_and(|trouble| trouble.contains("of two"));
+                let seen = Seen { trouble, remark, moved: *moved, waits: *waits, may_be_idle };
                 let Condition { health, since, reason } = monitor.look(second * 1_000_000, seen);
                 let since = since.map_or(String::new(), |since| format!(" since {}", since / 1_000_000));
                 let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
@@ -157,6 +162,13 @@ mod tests {
             (150, "b is away", 7, false, "open since 119: b is away"),
             (151, "b is away", 8, true, "degraded since 151: b is away"),
             (152, "", 9, false, "healthy since 152"),
+        ]);
+        // A stream in which nothing comes, while one of its brokers is away.
+        check(&[
+            (100, "a of two is away", 5, false, "degraded since 100: a of two is away"),
+            (150, "a of two is away", 5, false, "degraded since 100: a of two is away"),
+            (151, "a of two is away", 5, true, "open since 151: a of two is away"),
+            (152, "both are away", 5, false, "open since 151: both are away"),
         ]);
         // Trouble of one that was silent for long has just begun.
         check(&[(100, "", 5, false, "healthy"), (900, "a", 5, false, "degraded since 900: a")]);

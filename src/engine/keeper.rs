@@ -21,9 +21,9 @@ const THREADS: usize = 4;
 
 impl Keeper {
     /// Begins to keep things in a store.
-    pub fn start(store: Store, shared: &Arc<Shared>) -> Keeper {
+    pub fn start(store: Arc<Store>, shared: &Arc<Shared>) -> Keeper {
         let (orders, queue) = channel::<Task>();
-        let (store, queue) = (Arc::new(store), Arc::new(Mutex::new(queue)));
+        let queue = Arc::new(Mutex::new(queue));
         for number in 0..THREADS {
             let (store, queue, shared) = (store.clone(), queue.clone(), shared.clone());
             let work = move || {

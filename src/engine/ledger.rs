@@ -90,9 +90,10 @@ pub struct Ledger {
 impl Ledger {
     /// The ledger of a job; `before` is the checkpoint that it goes on from, made to fit the plan.
     pub fn new(plan: &Plan, shards: &[usize], before: Option<Manifest>, workers: usize) -> Ledger {
-        let mut manifest = empty(plan, shards);
+        let mut manifest = beginning(plan, shards);
         manifest.workers = workers;
         if let Some(before) = before {
+            manifest.numbered = before.numbered;
             manifest.partitions = before.partitions;
             for (step, was) in manifest.steps.iter_mut().zip(before.steps) {
                 (step.parts, step.watermark, step.partitions) = (was.parts, was.watermark, was.partitions);
@@ -107,14 +108,14 @@ impl Ledger {
     }
 
     /// Takes note of a partition that may not have spoken yet: its number is its own for ever.
-    pub fn know(&mut self, origin: Origin, source: &str, name: &str) {
+    pub fn know(&mut self, origin: Origin, source: &str, (name, log): (&str, &str)) {
         let all = &mut self.manifest.partitions;
         if all.len() <= origin as usize {
             all.resize(origin as usize + 1, unread());
         }
         let known = &mut all[origin as usize];
         if known.name.is_empty() {
-            (known.source, known.name) = (source.to_owned(), name.to_owned());
+            (known.source, known.name, known.log) = (source.to_owned(), name.to_owned(), log.to_owned());
         }
     }
 
@@ -136,7 +137,7 @@ impl Ledger {
     fn enter(&mut self, ack: Ack) {
         match ack {
             Ack::Source(partitions) => partitions.into_iter().for_each(|(origin, partition)| {
-                self.know(origin, &partition.source, &partition.name);
+                self.know(origin, &partition.source, (&partition.name, &partition.log));
                 self.manifest.partitions[origin as usize] = partition;
             }),
             Ack::Step(StepAck { step: number, worker, part, waiting, watermark, partitions }) => {
@@ -178,6 +179,7 @@ fn unread() -> Partition {
     Partition {
         source: String::new(),
         name: String::new(),
+        log: String::new(),
         position: None,
         sequence: None,
         watermark: BEFORE_ALL,
@@ -187,7 +189,8 @@ fn unread() -> Partition {
     }
 }
 
-fn empty(plan: &Plan, shards: &[usize]) -> Manifest {
+/// What is known of a job whose sinks have so many shards before it has begun.
+pub fn beginning(plan: &Plan, shards: &[usize]) -> Manifest {
     let step = |name: String, kind: &str, fingerprint: u64, state_version: u32| Step {
         name,
         kind: kind.to_owned(),
@@ -218,6 +221,7 @@ fn empty(plan: &Plan, shards: &[usize]) -> Manifest {
         workers: 0,
         partitions: Vec::new(),
         steps: steps.chain(orders).collect(),
+        numbered: numbered(plan, None),
         sinks: sinks.collect(),
     }
 }
@@ -225,6 +229,17 @@ fn empty(plan: &Plan, shards: &[usize]) -> Manifest {
 /// What puts rows in order for a sink is called so.
 pub fn order_name(sink: &str) -> String {
     format!("{sink}.order")
+}
+
+/// The names of the steps by the number that their rows carry; a step that is new gets the next number.
+pub fn numbered(plan: &Plan, before: Option<&Manifest>) -> Vec<String> {
+    let mut names = before.map_or_else(Vec::new, |before| before.numbered.clone());
+    for step in &plan.steps {
+        if !names.contains(&step.name) {
+            names.push(step.name.clone());
+        }
+    }
+    names
 }
 
 /// How many shards a sink has on so many workers: as many as it was begun with where it delivers exactly once.

@@ -11,7 +11,7 @@ use crate::sink::Trouble;
 use crate::source::Feed;
 use crate::time::{BEFORE_ALL, EventTime};
 use crate::value::Row;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -217,6 +217,8 @@ pub struct Source {
     pub queue: Queue,
     /// What is wrong with the outside world.
     trouble: Mutex<Option<String>>,
+    /// Whether some of it answers all the same.
+    answers_in_part: AtomicBool,
     /// What could not be shown elsewhere.
     remark: Mutex<Option<String>>,
     monitor: Mutex<Monitor>,
@@ -403,14 +405,20 @@ impl Source {
         for (place, said) in [(&self.trouble, feed.trouble()), (&self.remark, feed.remark())] {
             *place.lock().expect("nobody panics while saying what is wrong") = said;
         }
+        self.answers_in_part.store(feed.answers_in_part(), Relaxed);
     }
 
     /// What it counts now.
     pub fn read(&self) -> SourceCounts {
         let (queue, queue_most) = self.queue.read();
         let records = self.records.load(Relaxed);
-        let moved = records + self.rejected.load(Relaxed);
-        let seen = Seen { trouble: said(&self.trouble), remark: said(&self.remark), moved, waits: false };
+        let seen = Seen {
+            trouble: said(&self.trouble),
+            remark: said(&self.remark),
+            moved: records + self.rejected.load(Relaxed),
+            waits: false,
+            may_be_idle: self.answers_in_part.load(Relaxed),
+        };
         SourceCounts {
             records,
             rejected: self.rejected.load(Relaxed),
@@ -436,6 +444,7 @@ impl Sink {
             remark: None,
             moved: records + self.flushed.load(Relaxed),
             waits: queue > 0 || self.under_way.load(Relaxed) > 0,
+            may_be_idle: true,
         };
         SinkCounts {
             records,

@@ -248,6 +248,7 @@ impl OpenEpoch {
             let partition = Partition {
                 source: tells.source.clone(),
                 name: shared.origins.name(*origin),
+                log: shared.partitions.log(*origin),
                 position: place.position,
                 sequence: place.sequence,
                 watermark: *watermark,

@@ -52,8 +52,10 @@ pub struct Report {
 pub struct Standing {
     /// Its source, by number.
     pub source: usize,
-    /// Its name.
+    /// Its name in the job.
     pub name: String,
+    /// Its name within the source.
+    pub log: String,
     /// Its watermark.
     pub watermark: EventTime,
     /// The newest event time that was read.
@@ -94,13 +96,14 @@ impl Partitions {
         Partitions { teller, ..self }
     }
 
-    /// Adds a partition; gives the watermark that it begins with.
-    pub fn add(&self, source: usize, origin: Origin, name: &str, watermark: EventTime) {
-        let (name, advanced) = (name.to_owned(), wall::now());
+    /// Adds a partition, with its names in the job and within the source, about which nothing is known yet.
+    pub fn add(&self, source: usize, origin: Origin, (name, log): (&str, &str)) {
+        let (name, log, advanced) = (name.to_owned(), log.to_owned(), wall::now());
         let standing = Standing {
             source,
             name,
-            watermark,
+            log,
+            watermark: BEFORE_ALL,
             newest: BEFORE_ALL,
             sequence: -1,
             records: 0,
@@ -200,6 +203,11 @@ impl Partitions {
         });
     }
 
+    /// The name of a partition within its source.
+    pub fn log(&self, origin: Origin) -> String {
+        self.with(|places| places.standings.get(&origin).map_or_else(String::new, |standing| standing.log.clone()))
+    }
+
     fn change(&self, origin: Origin, change: impl FnOnce(&mut Standing)) {
         let tells = self.teller.is_some();
         let is_first = self.with(|places| {
@@ -253,7 +261,7 @@ mod tests {
         let reached = |watermark| Reached { watermark, newest: watermark };
         let partitions = Partitions::new(vec![0, 0, 1]);
         for (origin, source) in [(0, 0), (1, 0), (2, 1), (3, 2)] {
-            partitions.add(source, origin, "p", BEFORE_ALL);
+            partitions.add(source, origin, ("p", "log"));
         }
         partitions.advance(0, reached(50), Some(3), 4);
         partitions.advance(2, reached(40), Some(0), 1);
@@ -266,7 +274,7 @@ mod tests {
         assert_eq!(partitions.reached(0), 50);
         partitions.idle(0, 51);
         assert_eq!(partitions.reached(0), 51, "all are silent: what is in the newest window is not waited for either");
-        partitions.add(0, 4, "p", BEFORE_ALL);
+        partitions.add(0, 4, ("p", "log"));
         partitions.begin(4, 60);
         assert_eq!((partitions.reached(0), partitions.slowest(0)), (60, Some(51)));
     }
@@ -280,14 +288,14 @@ mod tests {
         });
         let (here, there) = (Partitions::new(vec![0]).telling(Some(teller)), Partitions::new(vec![0]));
         let reached = |watermark| Reached { watermark, newest: watermark };
-        (0..2).for_each(|origin| here.add(0, origin, "p", BEFORE_ALL));
+        (0..2).for_each(|origin| here.add(0, origin, ("p", "log")));
         here.advance(0, reached(5), Some(3), 4);
         here.advance(1, reached(7), Some(0), 1);
         here.idle(1, 9);
-        there.add(0, 0, "p", BEFORE_ALL);
+        there.add(0, 0, ("p", "log"));
         there.hear(here.news());
         assert_eq!((there.reached(0), here.reached(0)), (5, 5));
-        there.add(0, 1, "p", BEFORE_ALL);
+        there.add(0, 1, ("p", "log"));
         there.advance(0, reached(20), None, 0);
         there.idle(0, 20);
         assert_eq!(there.reached(0), 20, "what was heard early is kept: the other is idle, at 9");

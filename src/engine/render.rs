@@ -197,7 +197,7 @@ impl<'s> Rendering<'_, 's> {
     fn names(&self, i: usize, step: &StepPlan) -> StepNames {
         StepNames {
             name: step.name.as_str().into(),
-            number: i as u16,
+            number: self.start.numbers[i],
             output: step.planned.output.clone(),
             late: step.input_schemas.iter().map(schema::late).collect(),
             origins: self.start.shared.origins.clone(),

@@ -3,21 +3,19 @@
 //! A step keeps its state while its kind, its settings and its key stay what they were, whatever else of the job
 //! changes. What does not fit is refused, all of it at once, each with the way out.
 
-use super::ledger::{Interval, order_name};
+use super::ledger::{Interval, numbered, order_name};
 use crate::batch::Batch;
 use crate::checkpoint::manifest::{Manifest, Partition, Step};
 use crate::checkpoint::part::{self, Group};
 use crate::checkpoint::{Found, Store};
 use crate::fault::{Failure, nearest};
-use crate::job::plan::{Plan, StepPlan};
+use crate::job::plan::Plan;
 use crate::key::{KEY_GROUPS, KeyGroup};
-use crate::origin::{derived, step_of};
+use crate::origin::Origin;
 use crate::sink::Delivery;
 use crate::time::BEFORE_ALL;
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::datatypes::UInt32Type;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::sync::RwLock;
 
 /// Which checkpoint a job goes on from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +36,8 @@ pub struct Resumption {
     pub from: From,
     /// The steps that begin with nothing, whatever the checkpoint has of them.
     pub reset: Vec<String>,
-    /// Whether what the checkpoint has of parts that are not in the job is left out.
+    /// Whether what the checkpoint has of parts that are not in the job, or of sources that read something else now, is
+    /// left out.
     pub skip_missing: bool,
 }
 
@@ -63,57 +62,41 @@ pub struct State {
     pub outboxes: Vec<Vec<(Interval, Vec<u8>)>>,
 }
 
-/// Finds and reads what the job goes on with; nothing when it begins at the beginning.
-pub fn resume(store: &Store, plan: &Plan, resumption: &Resumption) -> Result<Option<Resumed>, Failure> {
-    let mut notices = Vec::new();
-    let Some(manifest) = find(store, plan, resumption.from, &mut notices)? else { return Ok(None) };
-    let fitted = fit(&manifest, plan, resumption)?;
-    let numbers = numbers(&manifest, plan);
-    let mut state = State::default();
-    for (number, step) in fitted.steps.iter().enumerate() {
-        let (groups, waiting) = read(store, step, &numbers)
-            .map_err(|failure| failure.doing(format_args!("the state of `{}` cannot be read", step.name)))?;
-        check_rows(plan, number, &step.name, &waiting)?;
-        state.groups.push(groups);
-        state.waiting.push(waiting);
-    }
-    for sink in &fitted.sinks {
-        let shard = |(file, sealed): (&Option<_>, &Interval)| {
-            let bytes = file.as_ref().map_or(Ok(Vec::new()), |file| store.read(file))?;
-            Ok((*sealed, bytes))
-        };
-        let outboxes = sink.outbox.iter().zip(&sink.sealed).map(shard).collect::<Result<_, Failure>>()?;
-        state.outboxes.push(outboxes);
-    }
-    Ok(Some(Resumed { manifest: fitted, state: RwLock::new(state), notices }))
+/// Why a checkpoint is not gone on with.
+enum Unfit {
+    /// Its files are not what they were.
+    Damaged(Failure),
+    /// It is not of this job as it is now.
+    Refused(Failure),
 }
 
-fn find(store: &Store, plan: &Plan, from: From, notices: &mut Vec<String>) -> Result<Option<Manifest>, Failure> {
-    let all = store.list()?;
-    let found = match from {
-        From::Nothing => return Ok(None),
-        From::Latest => all,
-        From::Id(id) => {
-            let ids: Vec<String> = all.iter().map(|found| found.id.to_string()).collect();
-            let one: Vec<Found> = all.into_iter().filter(|found| found.id == id).collect();
-            if one.is_empty() {
-                let there =
-                    if ids.is_empty() { "there is none".into() } else { format!("there are {}", ids.join(", ")) };
-                return Err(Failure::new(format!("there is no checkpoint {id}: {there}")));
-            }
-            one
-        }
-    };
+impl std::convert::From<Failure> for Unfit {
+    fn from(failure: Failure) -> Unfit {
+        Unfit::Refused(failure)
+    }
+}
+
+/// Finds and reads what the job goes on with; nothing when it begins at the beginning. Each file is read once.
+pub fn resume(store: &Store, plan: &Plan, resumption: &Resumption) -> Result<Option<Resumed>, Failure> {
+    let mut notices = Vec::new();
     let twice = plan.sinks.iter().find(|sink| sink.delivery == Delivery::ExactlyOnce && !sink.implicit);
-    for found in found {
-        let manifest = found.manifest.and_then(|manifest| match store.verify(&manifest)?.as_slice() {
-            [] => Ok(manifest),
-            faults => Err(Failure::new(format!("checkpoint {} cannot be used: {}", found.id, faults.join("; ")))),
+    for Found { manifest, .. } in candidates(store, resumption.from)? {
+        let loaded = manifest.map_err(Unfit::Damaged).and_then(|manifest| {
+            let fitted = fit(&manifest, plan, resumption)?;
+            match load(store, plan, &fitted) {
+                Ok(state) => Ok((fitted, state)),
+                Err(Unfit::Damaged(first)) => Err(Unfit::Damaged(all_faults(store, &manifest, first))),
+                Err(refused) => Err(refused),
+            }
         });
-        match (manifest, twice) {
-            (Ok(manifest), _) => return Ok(Some(manifest)),
-            (Err(failure), _) if from != From::Latest => return Err(failure),
-            (Err(failure), Some(sink)) => {
+        let failure = match loaded {
+            Ok((manifest, state)) => return Ok(Some(Resumed { manifest, state: RwLock::new(state), notices })),
+            Err(Unfit::Refused(failure)) => return Err(failure),
+            Err(Unfit::Damaged(failure)) => failure,
+        };
+        match twice {
+            _ if resumption.from != From::Latest => return Err(failure),
+            Some(sink) => {
                 let help = format!(
                     "an earlier one (--from ID; `eagre checkpoint list` shows them) would deliver to `{}` again what was \
                      delivered since",
@@ -121,7 +104,7 @@ fn find(store: &Store, plan: &Plan, from: From, notices: &mut Vec<String>) -> Re
                 );
                 return Err(failure.help(help));
             }
-            (Err(failure), None) => notices.push(format!("{failure}; the one before is tried")),
+            None => notices.push(format!("{failure}; the one before is tried")),
         }
     }
     if notices.is_empty() {
@@ -129,6 +112,46 @@ fn find(store: &Store, plan: &Plan, from: From, notices: &mut Vec<String>) -> Re
     }
     let message = format!("no checkpoint can be used: {}", notices.join("; "));
     Err(Failure::new(message).help("--from none begins at the beginning"))
+}
+
+/// The checkpoints that may be gone on with, the first choice first.
+fn candidates(store: &Store, from: From) -> Result<Vec<Found>, Failure> {
+    let all = store.list()?;
+    let From::Id(id) = from else { return Ok(if from == From::Latest { all } else { Vec::new() }) };
+    let ids: Vec<String> = all.iter().map(|found| found.id.to_string()).collect();
+    let one: Vec<Found> = all.into_iter().filter(|found| found.id == id).collect();
+    if one.is_empty() {
+        let there = if ids.is_empty() { "there is none".into() } else { format!("there are {}", ids.join(", ")) };
+        return Err(Failure::new(format!("there is no checkpoint {id}: {there}")));
+    }
+    Ok(one)
+}
+
+/// Everything that is wrong with the files of a checkpoint, of which this was found first.
+fn all_faults(store: &Store, manifest: &Manifest, first: Failure) -> Failure {
+    let faults = store.verify(manifest).unwrap_or_default();
+    let said = if faults.is_empty() { first.message } else { faults.join("; ") };
+    Failure::new(format!("checkpoint {} cannot be used: {said}", manifest.id))
+}
+
+/// Reads what the parts of a job remembered.
+fn load(store: &Store, plan: &Plan, fitted: &Manifest) -> Result<State, Unfit> {
+    let mut state = State::default();
+    for (number, step) in fitted.steps.iter().enumerate() {
+        let (groups, waiting) = read(store, step)?;
+        check_rows(plan, number, &step.name, &waiting)?;
+        state.groups.push(groups);
+        state.waiting.push(waiting);
+    }
+    for sink in &fitted.sinks {
+        let shard = |(file, sealed): (&Option<_>, &Interval)| {
+            let bytes = file.as_ref().map_or(Ok(Vec::new()), |file| store.read(file));
+            Ok((*sealed, bytes.map_err(Unfit::Damaged)?))
+        };
+        let outboxes = sink.outbox.iter().zip(&sink.sealed).map(shard).collect::<Result<_, Unfit>>()?;
+        state.outboxes.push(outboxes);
+    }
+    Ok(state)
 }
 
 /// The checkpoint with the steps and sinks of the plan; or everything that does not fit.
@@ -144,20 +167,20 @@ fn fit(manifest: &Manifest, plan: &Plan, resumption: &Resumption) -> Result<Mani
             faults.push(format!("no step is called `{name}`, which is to be reset{near}"));
         }
     }
-    let mut fitted = Manifest { steps: Vec::new(), sinks: Vec::new(), ..manifest.clone() };
+    let manifest = &renamed(manifest, plan);
+    let numbered = numbered(plan, Some(manifest));
+    let mut fitted = Manifest { steps: Vec::new(), sinks: Vec::new(), numbered, ..manifest.clone() };
     let orders = plan.sinks.iter().map(|sink| (order_name(&sink.name), None));
     for (name, step) in plan.steps.iter().map(|step| (step.name.clone(), Some(step))).chain(orders) {
-        let was = step.and_then(|step| step.was.as_ref());
         let before = manifest.steps.iter().find(|before| before.name == name);
-        let before = before.or_else(|| manifest.steps.iter().find(|before| was == Some(&before.name)));
         let before = before.filter(|_| !resumption.reset.contains(&name));
         if let (Some(before), Some(step)) = (before, step)
             && holds(before)
             && before.fingerprint != format!("{:016x}", step.fingerprint)
         {
             faults.push(format!(
-                "`{name}` is no longer what it was: its kind, its key or a setting has changed (--reset {name} lets it \
-                 begin with nothing)"
+                "`{name}` is no longer what it was: its kind, its key, a setting, a field that it reads or what is taken \
+                 of it (`made_from`) has changed (--reset {name} lets it begin with nothing)"
             ));
         }
         fitted.steps.push(Step { name, ..before.cloned().unwrap_or_else(nothing) });
@@ -176,16 +199,33 @@ fn fit(manifest: &Manifest, plan: &Plan, resumption: &Resumption) -> Result<Mani
         faults.extend(missing(manifest, plan));
     }
     if faults.is_empty() {
+        // Of a source that is left out only the numbers of its partitions are remembered.
+        let gone = |partition: &&mut Partition| plan.sources.iter().all(|source| source.name != partition.source);
+        fitted.partitions.iter_mut().filter(gone).for_each(|partition| partition.source.clear());
         return Ok(fitted);
     }
     Err(Failure::new(format!("checkpoint {} does not fit the job: {}", manifest.id, faults.join("; ")))
         .help("--from none begins at the beginning"))
 }
 
+/// The checkpoint with the steps called as they are called now.
+fn renamed(manifest: &Manifest, plan: &Plan) -> Manifest {
+    let mut renamed = manifest.clone();
+    for step in &plan.steps {
+        let is_new = manifest.steps.iter().all(|before| before.name != step.name);
+        let Some(was) = step.was.as_ref().filter(|_| is_new) else { continue };
+        // A step that is long gone may have been called so, too.
+        renamed.numbered.iter_mut().filter(|name| **name == step.name).for_each(String::clear);
+        let names = renamed.numbered.iter_mut().chain(renamed.steps.iter_mut().map(|step| &mut step.name));
+        names.filter(|name| *name == was).for_each(|name| name.clone_from(&step.name));
+    }
+    renamed
+}
+
 /// What the checkpoint has of parts that are not in the job.
 fn missing(manifest: &Manifest, plan: &Plan) -> Vec<String> {
     let is_there = |name: &String| {
-        plan.steps.iter().any(|step| is_called(step, name))
+        plan.steps.iter().any(|step| step.name == *name)
             || plan.sinks.iter().any(|sink| order_name(&sink.name) == *name)
     };
     let steps = manifest.steps.iter().filter(|step| holds(step) && !is_there(&step.name));
@@ -199,7 +239,11 @@ fn missing(manifest: &Manifest, plan: &Plan) -> Vec<String> {
     let is_sink = |name: &String| plan.sinks.iter().any(|sink| sink.name == *name);
     let sinks = manifest.sinks.iter().filter(|sink| sink.outbox.iter().any(Option::is_some) && !is_sink(&sink.name));
     let sinks = sinks.map(|sink| {
-        format!("it has rows for sink `{}`, which is not in the job (--skip-missing drops them)", sink.name)
+        format!(
+            "it keeps rows of sink `{}`, which is not in the job (--skip-missing leaves them out: those that were not \
+             published yet are never seen)",
+            sink.name
+        )
     });
     let is_source = |name: &String| plan.sources.iter().any(|source| source.name == *name);
     let gone = manifest.partitions.iter().map(|partition| &partition.source);
@@ -208,11 +252,6 @@ fn missing(manifest: &Manifest, plan: &Plan) -> Vec<String> {
         format!("it has been read from source `{source}`, which is not in the job (--skip-missing forgets it)")
     });
     steps.chain(sinks).chain(sources).collect()
-}
-
-/// Whether a step is or was called so.
-fn is_called(step: &StepPlan, name: &String) -> bool {
-    step.name == *name || step.was.as_ref() == Some(name)
 }
 
 fn holds(step: &Step) -> bool {
@@ -233,46 +272,23 @@ fn nothing() -> Step {
     }
 }
 
-/// The number in the plan of each step of the checkpoint, where it has another one now.
-type Numbers = BTreeMap<u16, u16>;
-
-fn numbers(manifest: &Manifest, plan: &Plan) -> Numbers {
-    let now = |before: &Step| plan.steps.iter().position(|step| is_called(step, &before.name));
-    let pairs = manifest.steps.iter().enumerate().filter_map(|(was, step)| Some((was as u16, now(step)? as u16)));
-    pairs.filter(|(was, now)| was != now).collect()
-}
-
 /// What one step remembered.
 type OfStep = (BTreeMap<KeyGroup, Group>, Vec<(usize, Batch)>);
 
-fn read(store: &Store, step: &Step, numbers: &Numbers) -> Result<OfStep, Failure> {
+fn read(store: &Store, step: &Step) -> Result<OfStep, Unfit> {
+    let unreadable = |failure: Failure| failure.doing(format_args!("the state of `{}` cannot be read", step.name));
     let mut groups = BTreeMap::new();
     for file in &step.parts {
-        part::decode(&store.read(file)?, &mut groups)?;
+        let bytes = store.read(file).map_err(Unfit::Damaged)?;
+        part::decode(&bytes, &mut groups).map_err(unreadable)?;
     }
     let mut rows = Vec::new();
     for waiting in &step.waiting {
-        for records in part::decode_rows(&store.read(&waiting.file)?)? {
-            rows.push((waiting.input, Batch::from_records(renumbered(records, numbers)?)));
-        }
+        let bytes = store.read(&waiting.file).map_err(Unfit::Damaged)?;
+        let records = part::decode_rows(&bytes).map_err(unreadable)?;
+        rows.extend(records.into_iter().map(|records| (waiting.input, Batch::from_records(records))));
     }
     Ok((groups, rows))
-}
-
-/// Rows whose origins name the steps by the numbers that they have now.
-fn renumbered(records: RecordBatch, numbers: &Numbers) -> Result<RecordBatch, Failure> {
-    if numbers.is_empty() {
-        return Ok(records);
-    }
-    let place = records.schema().index_of("origin")?;
-    let now = |origin: u32| match step_of(origin) {
-        Some((step, group)) => derived(numbers.get(&step).copied().unwrap_or(step), group),
-        None => origin,
-    };
-    let origins: UInt32Array = records.column(place).as_primitive::<UInt32Type>().unary(now);
-    let mut columns: Vec<ArrayRef> = records.columns().to_vec();
-    columns[place] = Arc::new(origins);
-    Ok(RecordBatch::try_new(records.schema(), columns)?)
 }
 
 /// Rows that waited must have the fields that the step is given now.
@@ -295,9 +311,16 @@ fn check_rows(plan: &Plan, number: usize, name: &str, rows: &[(usize, Batch)]) -
 }
 
 impl Resumed {
-    /// What is known of a partition.
-    pub fn partition(&self, source: &str, name: &str) -> Option<&Partition> {
-        self.manifest.partitions.iter().find(|partition| partition.source == source && partition.name == name)
+    /// The number of a partition that is known.
+    pub fn origin(&self, source: &str, log: &str) -> Option<Origin> {
+        let is = |partition: &Partition| partition.source == source && partition.log == log;
+        self.manifest.partitions.iter().position(is).map(|number| number as Origin)
+    }
+
+    /// The partitions that a source has been read from, by their names within it.
+    pub fn logs(&self, source: &str) -> Vec<String> {
+        let read = self.manifest.partitions.iter().filter(|p| p.source == source && p.position.is_some());
+        read.map(|partition| partition.log.clone()).collect()
     }
 }
 

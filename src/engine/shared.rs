@@ -90,12 +90,19 @@ impl Shared {
 
     /// Ends an interval, and with it the epoch, for all sources of the process.
     pub fn end_interval(&self, interval: Interval) {
+        if !self.peers.place().leads() {
+            // From now on there is a reason to tell the leader again.
+            self.was_full();
+        }
         self.end_epoch(first_epoch(interval + 1) - 1);
     }
 
     /// Says that sinks keep so much back that a checkpoint should come before its time.
     pub fn fill(&self) {
         if !self.full.swap(true, Ordering::AcqRel) {
+            if !self.peers.place().leads() {
+                return self.peers.tell(Word::Full);
+            }
             // A worker that is gone makes no checkpoint.
             lock(&self.coordinator).iter().for_each(|coordinator| {
                 let _ = coordinator.activate();
@@ -221,6 +228,22 @@ impl Shared {
                 return Err(failure);
             }
         }
+    }
+
+    /// Waits until all processes have come to this place: called by all of them, once.
+    ///
+    /// # Errors
+    ///
+    /// A process that has failed or gone meanwhile.
+    pub fn all_ready(&self) -> Result<(), Failure> {
+        self.peers.tell(Word::Ready);
+        while !self.peers.are_ready() {
+            if let Some(failure) = self.failure() {
+                return Err(failure);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// The leader's names in place of the own.

@@ -6,7 +6,7 @@ use super::driver::Driver;
 use super::health::Growth;
 use super::intake::{self, Found, Lane, Place};
 use super::keeper::Keeper;
-use super::ledger::{Interval, Ledger, first_epoch, shards_of};
+use super::ledger::{Interval, Ledger, beginning, first_epoch, numbered, shards_of};
 use super::mesh::{self, FoundWord, MeshSettings, Peers, Word};
 use super::metrics::{Made, Metrics, SinkCounts, SourceCounts, StepCounts, read_step};
 use super::mount::Mounting;
@@ -19,10 +19,11 @@ use super::stamp::Stamper;
 use super::threads::{Role, Spent};
 use super::wall;
 use crate::batch::Batch;
+use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::{Store, storage};
 use crate::expression::Expression;
 use crate::fault::Failure;
-use crate::job::plan::Plan;
+use crate::job::plan::{Plan, StepPlan};
 use crate::key::worker_of;
 use crate::origin::{Origin, Origins};
 use crate::sink::{Delivery, Opening, Shards, Writer};
@@ -66,6 +67,8 @@ pub struct Start {
     pub keeping: Option<Keeping>,
     /// How many shards each sink has.
     pub shards: Vec<usize>,
+    /// The number of each step that its rows carry.
+    pub numbers: Vec<u16>,
     /// How many workers of this process have not mounted their part yet.
     mounting: AtomicUsize,
 }
@@ -73,8 +76,13 @@ pub struct Start {
 /// How a job is made to survive.
 pub struct Keeping {
     keeper: Keeper,
+    store: Arc<Store>,
     /// What it goes on with.
     resumed: Option<Resumed>,
+    /// Under which number what it goes on with becomes the newest checkpoint, where it goes back to an older one.
+    back: Option<Interval>,
+    /// Whether what is not in the job any more is left out.
+    skips: bool,
     workers: usize,
     shards: Vec<usize>,
 }
@@ -141,13 +149,12 @@ pub fn start_among(
     mesh: Option<&MeshSettings>,
     resumption: &Resumption,
 ) -> Result<Job, Failure> {
-    let names = plan.steps.iter().map(|step| step.name.clone()).collect();
     let (peers, connected) = match mesh {
         None => (Peers::none(workers), None),
         Some(mesh) => mesh::join(&plan, workers, mesh).map(|(peers, connected)| (peers, Some(connected)))?,
     };
     let partitions = Partitions::new(groups(&plan)).telling(peers.teller());
-    let shared = Arc::new(Shared::new(Metrics::new(&plan, workers), partitions, Origins::new(names), peers));
+    let shared = Arc::new(Shared::new(Metrics::new(&plan, workers), partitions, Origins::default(), peers));
     let records = connected.map(|connected| connected.start(&shared)).transpose()?;
     let start = Start::new(plan, shared.clone(), resumption);
     start.and_then(|start| begin(start, records)).inspect_err(|failure| {
@@ -301,19 +308,25 @@ impl Start {
             None => None,
             Some(settings) => Some(keep(&plan, &shared, &settings.dir, resumption)?),
         };
-        let resumed = kept.as_ref().and_then(|(_, resumed)| resumed.as_ref());
-        let shards = shards_of(&plan, resumed.map(|resumed| &resumed.manifest), workers);
+        let before = kept.as_ref().and_then(|kept| kept.resumed.as_ref()).map(|resumed| &resumed.manifest);
+        let shards = shards_of(&plan, before, workers);
         // Origins keep their numbers, those of partitions that are gone as well.
-        for (number, partition) in resumed.iter().flat_map(|r| r.manifest.partitions.iter().enumerate()) {
+        for (number, partition) in before.iter().flat_map(|before| before.partitions.iter().enumerate()) {
             let gone = format!("?{number}");
             shared.origins.assign(if partition.name.is_empty() { &gone } else { &partition.name });
         }
-        let keeping = kept.map(|(store, resumed)| {
-            let keeper = Keeper::start(store, &shared);
-            Keeping { keeper, resumed, workers, shards: shards.clone() }
+        let names = numbered(&plan, before);
+        let number = |step: &StepPlan| names.iter().position(|name| *name == step.name).expect("it has been named");
+        let numbers = plan.steps.iter().map(|step| number(step) as u16).collect();
+        shared.origins.name_steps(names);
+        let keeping = kept.map(|Kept { store, resumed, back }| {
+            let store = Arc::new(store);
+            let keeper = Keeper::start(store.clone(), &shared);
+            let skips = resumption.skip_missing;
+            Keeping { keeper, store, resumed, back, skips, workers, shards: shards.clone() }
         });
         let mounting = AtomicUsize::new(shared.peers.place().workers);
-        Ok(Start { plan, shared, sources: Vec::new(), keeping, shards, mounting })
+        Ok(Start { plan, shared, sources: Vec::new(), keeping, shards, numbers, mounting })
     }
 
     /// Hears that a worker has mounted its part: the last one lets go of the state that all have taken over.
@@ -350,7 +363,9 @@ impl Start {
     ) {
         let Some(resumed) = self.resumed() else { return };
         let all = self.shared.partitions.all();
-        let ended = all.iter().filter(|(_, s)| s.ended && sources.contains(&s.source));
+        // Those that had ended then. Where others are quick, more have by now, whose records are still to come.
+        let had_ended = |origin: Origin| resumed.manifest.partitions.get(origin as usize).is_some_and(|p| p.ended);
+        let ended = all.iter().filter(|(origin, s)| had_ended(*origin) && sources.contains(&s.source));
         driver.resume(ended.map(|(origin, _)| (*origin, AFTER_ALL)), BEFORE_ALL);
         let step = &resumed.manifest.steps[number];
         // A partition that is gone holds nobody back.
@@ -394,37 +409,49 @@ impl Start {
         let workers = self.shared.peers.place().all_workers();
         let found: Vec<Arc<Mutex<Vec<Found>>>> = (0..workers).map(|_| Arc::default()).collect();
         let decoders = Decoders::new(feed.decoder());
+        let before = self.resumed().map(|resumed| resumed.logs(&plan.name)).unwrap_or_default();
+        if !before.is_empty() {
+            feed.goes_on(&before);
+        }
         let own = first_partitions(&plan.name, &feed).map_err(doing)?;
         let names = self.shared.agree_on(own.clone())?;
         let own: BTreeSet<String> = own.into_iter().collect();
         let alone = names.iter().all(|name| topic(name) == topic(&names[0]));
-        self.still_there(i, &names, alone)?;
+        self.still_there(i, &before, &names)?;
         let open = OpenSource { feed, decoders, alone, found };
         for (name, shown) in self.named(i, names, open.alone) {
-            let Some(origin) = self.add(i, &shown) else { continue };
+            let Some(origin) = self.add(i, &name, &shown) else { continue };
             let mine = self.shared.reads(origin);
             if mine && !own.contains(&name) {
                 self.see(&open, &name).map_err(doing)?;
             }
-            self.open_first(i, &open, origin, name, &shown);
+            self.open_first(i, &open, origin, name);
         }
         Ok(open)
     }
 
-    /// A source of which the checkpoint knows only partitions that are gone would be read again from the beginning,
-    /// into state that has all of it.
-    fn still_there(&self, i: usize, names: &[String], alone: bool) -> Result<(), Failure> {
-        let Some(resumed) = self.resumed() else { return Ok(()) };
-        let source = &self.plan.sources[i].name;
-        let now: BTreeSet<String> = self.named(i, names.to_vec(), alone).into_iter().map(|(_, shown)| shown).collect();
-        let all = &resumed.manifest.partitions;
-        let mut before = all.iter().filter(|p| p.source == *source && p.position.is_some()).peekable();
-        if before.peek().is_none() || before.any(|partition| now.contains(&partition.name)) {
+    /// A source of which the checkpoint knows only partitions that are gone would be read again from where it starts,
+    /// into state that has all of it: another topic or path stands in its place.
+    fn still_there(&self, i: usize, before: &[String], now: &[String]) -> Result<(), Failure> {
+        let skips = self.keeping.as_ref().is_some_and(|keeping| keeping.skips);
+        if skips || before.is_empty() || before.iter().any(|log| now.contains(log)) {
             return Ok(());
         }
-        let message =
-            format!("source `{source}`: none of the partitions is there that the checkpoint has been read from");
-        Err(Failure::new(message).help("all would be read again: --from none begins at the beginning"))
+        let names = |logs: &[String]| {
+            let few: Vec<String> = logs.iter().take(3).map(|log| format!("`{log}`")).collect();
+            let more =
+                if logs.len() > few.len() { format!(" and {} more", logs.len() - few.len()) } else { String::new() };
+            if logs.is_empty() { "nothing".into() } else { few.join(", ") + &more }
+        };
+        let (source, before, now) = (&self.plan.sources[i].name, names(before), names(now));
+        let message = format!(
+            "source `{source}`: none of the partitions is there that the checkpoint has been read from: they were \
+             {before}, and now there is {now}"
+        );
+        Err(Failure::new(message).help(
+            "--skip-missing reads what is there now from where the source starts, into the state that the steps have; \
+             --from none begins at the beginning",
+        ))
     }
 
     /// All partitions of a source, each with the name that people read.
@@ -436,18 +463,21 @@ impl Start {
         names.into_iter().map(named).collect()
     }
 
-    /// Gives a partition that is not known yet its number.
-    fn add(&self, i: usize, shown: &str) -> Option<Origin> {
-        if self.shared.partitions.all().iter().any(|(_, standing)| standing.name == shown) {
+    /// Gives a partition that this run does not know yet its number: the one that it had, or the next.
+    fn add(&self, i: usize, log: &str, shown: &str) -> Option<Origin> {
+        let Shared { origins, partitions, .. } = &*self.shared;
+        if partitions.all().iter().any(|(_, standing)| standing.source == i && standing.log == log) {
             return None;
         }
-        let origin = self.shared.origins.assign(shown);
-        self.shared.partitions.add(i, origin, shown, BEFORE_ALL);
+        let known = self.resumed().and_then(|resumed| resumed.origin(&self.plan.sources[i].name, log));
+        known.iter().for_each(|origin| origins.rename(*origin, shown));
+        let origin = known.unwrap_or_else(|| origins.assign(shown));
+        partitions.add(i, origin, (shown, log));
         Some(origin)
     }
 
     /// Opens a partition that is there when the job starts: where it was left, or at the beginning.
-    fn open_first(&self, i: usize, open: &OpenSource, origin: Origin, name: String, shown: &str) {
+    fn open_first(&self, i: usize, open: &OpenSource, origin: Origin, name: String) {
         let mine = self.shared.reads(origin);
         let Some(resumed) = self.resumed() else {
             return if mine {
@@ -455,7 +485,7 @@ impl Start {
             };
         };
         // One that had not been opened begins as one that is new.
-        let known = resumed.partition(&self.plan.sources[i].name, shown).filter(|known| known.position.is_some());
+        let known = resumed.manifest.partitions.get(origin as usize).filter(|known| known.position.is_some());
         let Some(known) = known else {
             let reached = sources_of_drivers(&self.plan).into_iter().zip(&resumed.manifest.steps);
             let reached = reached.filter(|(sources, _)| sources.contains(&i)).map(|(_, step)| step.watermark).max();
@@ -499,7 +529,7 @@ impl Start {
     fn grow(&self, i: usize, open: &OpenSource, name: String, shown: &str) {
         let peers = &self.shared.peers;
         let naming = peers.naming();
-        let Some(origin) = self.add(i, shown) else { return };
+        let Some(origin) = self.add(i, &name, shown) else { return };
         if peers.place().leads() {
             peers.tell(Word::Found(FoundWord { source: i, name: name.clone(), shown: shown.to_owned() }));
         }
@@ -558,7 +588,10 @@ impl Start {
         let may_refuse =
             |(_, number, _): &(usize, usize, usize)| self.plan.sinks[*number].sink.shards() == Shards::PerWorker;
         let (asking, cutting): (Vec<_>, Vec<_>) = mine.partition(may_refuse);
-        for mine in [asking, cutting] {
+        for (cuts, mine) in [(false, asking), (true, cutting)] {
+            if cuts {
+                self.go_back()?;
+            }
             let opened = std::thread::scope(|scope| {
                 let open = |number, shard| scope.spawn(move || self.open_shard(number, shard));
                 let threads: Vec<_> = mine.iter().map(|(_, number, shard)| open(*number, *shard)).collect();
@@ -572,6 +605,22 @@ impl Start {
             }
         }
         Ok(all.into_iter().map(Some).collect())
+    }
+
+    /// Where the job goes back to an older checkpoint, or to the beginning, makes that the newest: what sinks take back
+    /// from now on is what later ones have, so that none of these may be gone on with, whatever happens. Nobody refuses
+    /// to go back any more when this is done.
+    fn go_back(&self) -> Result<(), Failure> {
+        let Some((keeping, id)) = self.keeping.as_ref().and_then(|keeping| Some((keeping, keeping.back?))) else {
+            return Ok(());
+        };
+        self.shared.all_ready()?;
+        if !self.shared.peers.place().leads() {
+            return Ok(());
+        }
+        let nothing = || beginning(&self.plan, &vec![0; self.plan.sinks.len()]);
+        let manifest = keeping.resumed.as_ref().map_or_else(nothing, |resumed| resumed.manifest.clone());
+        keeping.store.commit(&Manifest { id, ..manifest })
     }
 
     fn open_shard(&self, number: usize, shard: usize) -> Result<Box<dyn Writer>, Failure> {
@@ -596,40 +645,48 @@ impl Start {
     }
 }
 
+/// A store of checkpoints, and what a job goes on with.
+struct Kept {
+    store: Store,
+    resumed: Option<Resumed>,
+    /// See [`Keeping`].
+    back: Option<Interval>,
+}
+
+/// What the leader has decided: its claim, what to go on with, whether that is not the newest.
+type Decided = (Interval, Option<Interval>, bool);
+
 /// Opens the store, finds what the job goes on with, and claims the numbers of new checkpoints. Of several processes
 /// the leader finds and claims, and the others go by that.
-fn keep(
-    plan: &Plan,
-    shared: &Shared,
-    dir: &Path,
-    resumption: &Resumption,
-) -> Result<(Store, Option<Resumed>), Failure> {
+fn keep(plan: &Plan, shared: &Shared, dir: &Path, resumption: &Resumption) -> Result<Kept, Failure> {
     let mut store = Store::open(storage::open(dir)?)?;
-    let (first, resumed) = if shared.peers.place().leads() {
+    let (first, goes_back, resumed) = if shared.peers.place().leads() {
         let newest = |store: &Store| Ok::<_, Failure>(store.list()?.first().map(|found| found.id));
         let before = newest(&store)?;
         let mut resumed = resume::resume(&store, plan, resumption)?;
         let first = store.claim()?;
         // A run that was still alive may have gone on until the claim was there.
-        if newest(&store)? != before {
+        let after = newest(&store)?;
+        if after != before {
             resumed = resume::resume(&store, plan, resumption)?;
         }
-        shared.agree(said(&(first, resumed.as_ref().map(|resumed| resumed.manifest.id))))?;
-        (first, resumed)
+        let id = resumed.as_ref().map(|resumed| resumed.manifest.id);
+        shared.agree(said(&(first, id, id != after)))?;
+        (first, id != after, resumed)
     } else {
         let decided = shared.agree(Vec::new())?;
-        let (first, id): (Interval, Option<Interval>) = postcard::from_bytes(&decided)
+        let (first, id, goes_back): Decided = postcard::from_bytes(&decided)
             .map_err(|error| Failure::new(format!("what process 0 has decided cannot be read: {error}")))?;
         store.under(first);
         let from = id.map_or(resume::From::Nothing, resume::From::Id);
         let resumed = resume::resume(&store, plan, &Resumption { from, ..resumption.clone() })?;
-        (first, resumed)
+        (first, goes_back, resumed)
     };
-    shared.begin_in(first_epoch(first));
-    Ok((store, resumed))
+    shared.begin_in(first_epoch(first + u64::from(goes_back)));
+    Ok(Kept { store, resumed, back: goes_back.then_some(first) })
 }
 
-fn said(decided: &(Interval, Option<Interval>)) -> Vec<u8> {
+fn said(decided: &Decided) -> Vec<u8> {
     postcard::to_stdvec(decided).expect("numbers can be written")
 }
 

@@ -325,7 +325,9 @@ fn plan_step(
         let fault = Located::at(at, format!("a step of kind `{}` takes no key", step.kind));
         faults.push(fault.help("it looks at every record alone: take `key` away"));
     }
-    if let (Some(planned), Some((_, place)), false) = (&planned, &step.ttl, part.forgets()) {
+    if let (Some(planned), Some((_, place))) = (&planned, &step.ttl)
+        && !(planned.keyed && part.forgets())
+    {
         let why = if planned.keyed { "keeps its own account of what it remembers" } else { "remembers nothing" };
         let fault = Located::at(place, format!("a step of kind `{}` takes no ttl", step.kind));
         faults.push(fault.help(format!("it {why}: take `ttl` away")));
@@ -539,8 +541,10 @@ fn assemble(spec: Spec, wiring: Wiring, round: Round, taken: Vec<Schema>, regist
         });
         let sources = upstream.collect();
         let PlannedStep { inputs: input_schemas, key, key_fields, planned: made } = step;
+        let key_kinds: Vec<Kind> = key_fields.iter().map(|field| field.kind).collect();
+        let form = format!("{key_kinds:?} {}", (made.make)().form());
         planned.push(StepPlan {
-            fingerprint: described.fingerprint(),
+            fingerprint: described.fingerprint(&form),
             ttl: described.ttl.map(|(ttl, _)| ttl),
             forgets: described.part.is_some_and(|part| part.forgets()),
             was: described.was,

@@ -72,14 +72,14 @@ pub(super) struct Described<T: ?Sized> {
 }
 
 impl<T: ?Sized> Described<T> {
-    /// What the part's kind and settings come to: where it reads from, what it is called and when it forgets a key do
-    /// not count.
-    pub fn fingerprint(&self) -> u64 {
+    /// What the part's kind and settings come to, and the form of what it remembers: where it reads from, what it is
+    /// called and when it forgets a key do not count.
+    pub fn fingerprint(&self, form: &str) -> u64 {
         let mut settings = self.node.to_toml();
         settings.as_table_mut().into_iter().for_each(|table| {
             table.retain(|name, _| !["input", "ttl", "was"].contains(&name));
         });
-        xxh3_64(settings.to_string().as_bytes())
+        xxh3_64(format!("{settings}\n{form}").as_bytes())
     }
 }
 

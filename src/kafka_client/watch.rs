@@ -93,6 +93,12 @@ impl Watch {
         state.refused.is_none() && (state.away.is_empty() || is_led())
     }
 
+    /// Whether brokers are away and others are not, which lead partitions.
+    pub fn reaches_some(&self) -> bool {
+        let state = self.state();
+        state.refused.is_none() && !state.away.is_empty() && state.led.values().any(|led| !led.is_empty())
+    }
+
     /// The failure that waiting does not mend, if there is one.
     pub fn failure(&self) -> Option<Failure> {
         self.state().fatal.as_ref().map(|reason| Failure::new(format!("Kafka's client is broken: {reason}")))
@@ -267,6 +273,7 @@ mod tests {
         let transport = || KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
         watch.error(transport(), "b:9092/2: Connect failed");
         assert!(!watch.reaches("readings", 0), "nobody has told yet whom the broker leads");
+        assert!(!watch.reaches_some());
         let told = |state: &str| {
             format!(
                 r#"{{"brokers":{{"a:9092/1":{{"nodeid":1,"nodename":"a:9092","state":"UP"}},
@@ -278,6 +285,7 @@ mod tests {
         watch.stats_raw(told("DOWN").as_bytes());
         watch.error(transport(), "b:9092/2: Connect failed");
         assert_eq!([0, 1, 2].map(|number| watch.reaches("readings", number)), [true, false, false]);
+        assert!(watch.reaches_some());
         watch.stats_raw(told("UP").as_bytes());
         assert!(watch.reaches("readings", 1));
     }

@@ -282,6 +282,7 @@ fn manifest(id: u64, watermark: i64, plan: &Plan, parts: &[Vec<FileRef>], outbox
         partitions: vec![Partition {
             source: "readings".into(),
             name: "readings[0]".into(),
+            log: "readings[0]".into(),
             position: Some(7),
             sequence: Some(6),
             watermark,
@@ -290,6 +291,7 @@ fn manifest(id: u64, watermark: i64, plan: &Plan, parts: &[Vec<FileRef>], outbox
             ended: id == 2,
         }],
         steps: plan.steps.iter().zip(parts).map(step).collect(),
+        numbered: plan.steps.iter().map(|step| step.name.clone()).collect(),
         sinks: vec![Sink {
             name: "scores".into(),
             delivery: "exactly_once".into(),
@@ -336,23 +338,23 @@ fn checkpoints_are_listed_and_shown() {
         "checkpoint list job.toml",
         "sensors: 2 checkpoints in kept
          id begun age took size workers files
-         2 2026-01-01 00:00:00 N days ago 35 ms 7.98 kB 2 all files there
-         1 2026-01-01 00:00:00 N days ago 35 ms 4.36 kB 2 all files there",
+         2 2026-01-01 00:00:00 N days ago 35 ms 8.04 kB 2 all files there
+         1 2026-01-01 00:00:00 N days ago 35 ms 4.42 kB 2 all files there",
     );
     check(
         &folder,
         "checkpoint show --dir kept",
         "checkpoint 2 of sensors, in kept
          begun 2026-01-01 00:00:00, N days ago; took 35 ms on 2 workers; by Eagre 0.1.0
-         7.98 kB in 5 files
+         8.04 kB in 5 files
          sources
          partition position sequence watermark state
          readings[0] 7 6 2026-01-01 00:01:30 ended
          steps
          step kind fingerprint watermark key groups state waiting files
-         minutes aggregate 78d4564d39141b31 2026-01-01 00:01:30 3 349 B 0 B 2
-         scores zscore 8789004ecefb5dae 2026-01-01 00:01:30 4 456 B 0 B 2
-         high filter 8f3e10c79532954e 2026-01-01 00:01:30 0 0 B 0 B 0
+         minutes aggregate b056bc1136066f45 2026-01-01 00:01:30 3 349 B 0 B 2
+         scores zscore 7efcb05d02fa3571 2026-01-01 00:01:30 4 456 B 0 B 2
+         high filter 2239c5c9593fc585 2026-01-01 00:01:30 0 0 B 0 B 0
          sinks
          sink shards held back
          scores 1 4 B",
@@ -379,7 +381,7 @@ fn damage_is_found() {
     check(
         &folder,
         "checkpoint verify job.toml",
-        "checkpoint 2 is whole (5 files, 7.98 kB)\ncheckpoint 1 is whole (2 files, 4.36 kB)",
+        "checkpoint 2 is whole (5 files, 8.04 kB)\ncheckpoint 1 is whole (2 files, 4.42 kB)",
     );
     fs::remove_file(folder.path("kept/0000000002-minutes-0.arrow")).unwrap();
     let file = folder.path("kept/0000000002-scores-0.arrow");
@@ -416,18 +418,18 @@ fn damage_is_found() {
 fn old_ones_are_cleared_away_and_copies_are_checkpoints() {
     let folder = Folder::new(&[]);
     made(&folder);
-    let said = "checkpoint 2 is in copy: 7 files, 7.98 kB, every checksum right";
+    let said = "checkpoint 2 is in copy: 7 files, 8.04 kB, every checksum right";
     check(&folder, "checkpoint export job.toml --to copy", said);
     check(
         &folder,
         "checkpoint export job.toml --to copy",
         "error: copy is not empty\nhelp: name a folder that is new or empty\n(1)",
     );
-    check(&folder, "checkpoint verify --dir copy", "checkpoint 2 is whole (5 files, 7.98 kB)");
+    check(&folder, "checkpoint verify --dir copy", "checkpoint 2 is whole (5 files, 8.04 kB)");
     assert!(folder.lines("copy/README.txt")[0].starts_with("Checkpoint 2 of the job `sensors`"));
     check(&folder, "checkpoint prune job.toml --keep 1", "removed checkpoint 1, 1 file in all; kept 2");
     check(&folder, "checkpoint prune job.toml --keep 1", "nothing to remove; kept 2");
-    check(&folder, "checkpoint verify job.toml", "checkpoint 2 is whole (5 files, 7.98 kB)");
+    check(&folder, "checkpoint verify job.toml", "checkpoint 2 is whole (5 files, 8.04 kB)");
 }
 
 #[test]
@@ -471,7 +473,8 @@ fn the_state_of_a_key_is_shown() {
         ("--step high", "step `high` remembers nothing: it is of kind `filter`, without a key"),
         (
             "--step scores --set step.scores.window=5",
-            "the state of `scores` in checkpoint 2 is another step's: its settings or its key have changed since\n\
+            "the state of `scores` in checkpoint 2 is another step's: its settings, its key, the fields that it reads or what is \
+             taken of it have changed since\n\
             help: take the job file that the checkpoint was made with",
         ),
     ] {

@@ -314,7 +314,9 @@ fn saved<'a>(manifest: &'a Manifest, step: &StepPlan) -> Result<&'a manifest::St
     }
     let fingerprint = format!("{:016x}", step.fingerprint);
     if saved.fingerprint != fingerprint {
-        return refused("its settings or its key have changed since".into());
+        return refused(
+            "its settings, its key, the fields that it reads or what is taken of it have changed since".into(),
+        );
     }
     Ok(saved)
 }

@@ -52,6 +52,10 @@ pub enum Word {
     Announced(Origin, Epoch),
     /// All of its steps have heard of the partition; none has come further than this.
     Heard(Origin, EventTime),
+    /// None of its sinks refuses to go back to an older checkpoint.
+    Ready,
+    /// Its sinks keep so much back that a checkpoint should come before its time.
+    Full,
     /// It was asked to stop.
     Stop,
     /// It has failed, and why.
@@ -83,6 +87,8 @@ pub struct Peers {
     found: (Sender<FoundWord>, Mutex<Receiver<FoundWord>>),
     /// For each new partition, how far the steps of each process have come.
     heard: Mutex<BTreeMap<Origin, BTreeMap<usize, EventTime>>>,
+    /// How many others are ready to go back to an older checkpoint.
+    ready: AtomicUsize,
     /// Whether this process's part of the job is over.
     ended: AtomicBool,
     naming: Mutex<()>,
@@ -123,6 +129,7 @@ impl Peers {
             decided: (decide, Mutex::new(decided)),
             found: (find, Mutex::new(found)),
             heard: Mutex::default(),
+            ready: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             naming: Mutex::default(),
         }
@@ -193,6 +200,11 @@ impl Peers {
         let heard = lock(&self.heard);
         let reached = heard.get(&origin).filter(|reached| reached.len() == self.place.processes)?;
         reached.values().max().copied()
+    }
+
+    /// Whether all others are ready to go back to an older checkpoint.
+    pub fn are_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) + 1 >= self.place.processes
     }
 
     fn say(&self, said: Said) {
@@ -307,6 +319,10 @@ fn take(shared: &Shared, from: usize, word: Word) {
             shared.hear_announced(origin, epoch);
         }
         Word::Heard(origin, reached) => peers.heard(origin, from, reached),
+        Word::Ready => drop(peers.ready.fetch_add(1, Ordering::AcqRel)),
+        // Of the others only the leader makes checkpoints.
+        Word::Full if peers.place.leads() => shared.fill(),
+        Word::Full => {}
         Word::Stop => shared.halt(),
         Word::Failed(why) => {
             shared.fall(Failure::new(format!("{} failed: {why}", peers.name(from))));

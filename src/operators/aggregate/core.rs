@@ -258,6 +258,11 @@ impl Core {
 }
 
 impl Shape {
+    /// What the form of a saved slot hangs on.
+    pub fn form(&self) -> String {
+        format!("{:?}", self.accumulators)
+    }
+
     /// The columns in which windows are shown to people.
     pub fn remembers(&self) -> Vec<Field> {
         let bounds = ["window_start", "window_end"].map(|name| Field::new(name, Kind::Time));

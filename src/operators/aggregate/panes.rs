@@ -551,6 +551,10 @@ impl Instance for Panes {
         Ok(())
     }
 
+    fn form(&self) -> String {
+        self.core.shape.form()
+    }
+
     fn keys(&self) -> usize {
         self.core.keys.len() - self.idle
     }

@@ -315,6 +315,10 @@ impl Instance for Runs {
         Ok(())
     }
 
+    fn form(&self) -> String {
+        self.core.shape.form()
+    }
+
     fn keys(&self) -> usize {
         self.core.keys.len()
     }

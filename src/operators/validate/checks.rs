@@ -5,7 +5,7 @@ use crate::batch::Batch;
 use crate::expression::{Evaluated, Expression};
 use crate::operator::{Instance, Outputs};
 use crate::schema::Kind;
-use crate::time;
+use crate::time::{self, Interval};
 use crate::value::{Value, number_at, value_at};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
@@ -20,6 +20,8 @@ pub(super) struct Checks {
     pub unique: Vec<Unique>,
     pub beyond: Vec<Beyond>,
     pub uses: BTreeSet<String>,
+    /// After how long a key that was not touched is forgotten.
+    pub ttl: Option<Interval>,
 }
 
 /// A field and where it is.

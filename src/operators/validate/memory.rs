@@ -9,7 +9,7 @@ use crate::operator::{Copying, Instance, Outputs, Shown, StateRow, shown};
 use crate::schema::{Field, Kind};
 use crate::stats::moments::Moments;
 use crate::stats::sliding::Sliding;
-use crate::time::{self, BEFORE_ALL, EventTime, Interval};
+use crate::time::{self, AFTER_ALL, BEFORE_ALL, EventTime, Interval};
 use crate::value::number_at;
 use arrow::array::Array;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,12 @@ pub(super) struct Remembering {
 struct Memory {
     seen: Vec<Seen>,
     baselines: Vec<Baseline>,
+    /// When its last record was.
+    touched: EventTime,
 }
+
+/// The same in the first format, which did not say when.
+type Former = (Vec<Seen>, Vec<Baseline>);
 
 /// The values that were let through within the time of a rule `unique`.
 #[derive(Default, Serialize, Deserialize)]
@@ -73,6 +78,12 @@ impl Remembering {
         Remembering { checks, groups: BTreeMap::new(), changed: BTreeSet::new(), swept: BEFORE_ALL }
     }
 
+    fn take_over(&mut self, group: KeyGroup, mut memories: BTreeMap<Box<[u8]>, Memory>) {
+        // The rules may have become others since.
+        memories.values_mut().for_each(|memory| memory.fit(&self.checks));
+        self.groups.insert(group, memories);
+    }
+
     /// Rids all keys of what is too old to matter, so that a key that falls silent takes no room. What a record is
     /// judged by does not hang on it.
     fn sweep(&mut self, watermark: EventTime) {
@@ -84,11 +95,18 @@ impl Remembering {
                         changed.insert(*group);
                     }
                 }
+                if watermark != AFTER_ALL && memory.is_over(checks, watermark) && memory.unlearn() {
+                    changed.insert(*group);
+                }
                 !memory.is_empty()
             });
             !memories.is_empty()
         });
     }
+}
+
+fn unreadable(group: KeyGroup, error: &postcard::Error) -> Failure {
+    Failure::new(format!("the state of `validate` in key group {group} cannot be read: {error}"))
 }
 
 impl Instance for Remembering {
@@ -104,6 +122,7 @@ impl Instance for Remembering {
                 memories.insert(keys.key(row).into(), Memory::of(&self.checks));
             }
             let memory = memories.get_mut(keys.key(row)).expect("it was there or has been added");
+            memory.touch(&self.checks, batch.times()[row]);
             let values: Vec<Option<&[u8]>> = unique.iter().map(|rows| rows[row].as_deref()).collect();
             memory.judge(&self.checks, batch, row, &values, &mut broken);
             if !broken.has(row) {
@@ -114,7 +133,8 @@ impl Instance for Remembering {
     }
 
     fn on_watermark(&mut self, watermark: EventTime, _out: &mut Outputs) {
-        let Some(shortest) = self.checks.unique.iter().map(|unique| unique.within).min() else { return };
+        let times = self.checks.unique.iter().map(|unique| unique.within).chain(self.checks.ttl);
+        let Some(shortest) = times.min() else { return };
         if watermark.saturating_sub(shortest.micros()) >= self.swept {
             self.swept = watermark;
             self.sweep(watermark);
@@ -130,11 +150,23 @@ impl Instance for Remembering {
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
-        let mut memories: BTreeMap<Box<[u8]>, Memory> = postcard::from_bytes(bytes)
-            .map_err(|e| Failure::new(format!("the state of `validate` in key group {group} cannot be read: {e}")))?;
-        // The rules may have become others since.
-        memories.values_mut().for_each(|memory| memory.fit(&self.checks));
-        self.groups.insert(group, memories);
+        let memories = postcard::from_bytes(bytes).map_err(|error| unreadable(group, &error))?;
+        self.take_over(group, memories);
+        Ok(())
+    }
+
+    fn state_version(&self) -> u32 {
+        2
+    }
+
+    fn restore_former(&mut self, _version: u32, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
+        // There was one format before.
+        let former: BTreeMap<Box<[u8]>, Former> =
+            postcard::from_bytes(bytes).map_err(|error| unreadable(group, &error))?;
+        // They live until they are touched, and are saved anew.
+        let memory = |(key, (seen, baselines))| (key, Memory { seen, baselines, touched: AFTER_ALL });
+        self.take_over(group, former.into_iter().map(memory).collect());
+        self.changed.insert(group);
         Ok(())
     }
 
@@ -170,7 +202,7 @@ impl Unique {
 
 impl Memory {
     fn of(checks: &Checks) -> Memory {
-        let mut memory = Memory::default();
+        let mut memory = Memory { touched: AFTER_ALL, ..Memory::default() };
         memory.fit(checks);
         memory
     }
@@ -180,9 +212,32 @@ impl Memory {
         self.baselines.resize_with(checks.beyond.len(), Baseline::default);
     }
 
+    /// Whether the key's baselines are forgotten when event time is `at`.
+    fn is_over(&self, checks: &Checks, at: EventTime) -> bool {
+        checks.ttl.is_some_and(|ttl| self.touched.saturating_add(ttl.micros()) < at)
+    }
+
+    /// Notes a record of the key, for which it may have to begin anew.
+    fn touch(&mut self, checks: &Checks, at: EventTime) {
+        if self.is_over(checks, at) {
+            self.unlearn();
+        }
+        self.touched = at;
+    }
+
+    /// Forgets the baselines; whether there were any.
+    fn unlearn(&mut self) -> bool {
+        let is_new = self.has_learnt_nothing();
+        self.baselines.fill_with(Baseline::default);
+        !is_new
+    }
+
+    fn has_learnt_nothing(&self) -> bool {
+        self.baselines.iter().all(|baseline| baseline.values.is_empty() && baseline.beyond == 0)
+    }
+
     fn is_empty(&self) -> bool {
-        self.seen.iter().all(|seen| seen.order.is_empty())
-            && self.baselines.iter().all(|b| b.values.is_empty() && b.beyond == 0)
+        self.seen.iter().all(|seen| seen.order.is_empty()) && self.has_learnt_nothing()
     }
 
     /// How many values each rule remembers, and what it holds new ones against.
@@ -275,5 +330,59 @@ impl Baseline {
             _ => {}
         }
         z.map(|z| (z, moments))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::StepNames;
+    use crate::origin::Origins;
+    use crate::schema::Schema;
+
+    fn remembering(keys: u8) -> Remembering {
+        let column = Named { name: "x".into(), index: 0 };
+        let beyond = Beyond { column, beyond: 3.0, last: 4, warmup: 2, relearn: 0, says: None };
+        let checks = Checks { beyond: vec![beyond], ttl: Some(Interval::from_micros(50)), ..Checks::default() };
+        let mut remembering = Remembering::new(Arc::new(checks));
+        for key in 0..keys {
+            let mut memory = Memory::of(&remembering.checks);
+            memory.touch(&remembering.checks, EventTime::from(key));
+            memory.baselines[0].values.push_within(Moments::of(1.0), 4);
+            remembering.groups.entry(7).or_default().insert(Box::new([key]), memory);
+        }
+        remembering
+    }
+
+    #[test]
+    fn keys_that_fall_silent_take_no_room_also_on_disk() {
+        let names = StepNames {
+            name: "valid".into(),
+            number: 0,
+            output: Schema::new([]),
+            late: Vec::new(),
+            origins: Origins::default(),
+        };
+        let (out, mut ended, mut remembering) = (&mut Outputs::new(names), remembering(3), remembering(100));
+        ended.on_watermark(AFTER_ALL, out);
+        assert_eq!(ended.keys(), 3, "at the end they stay, for people to look at");
+        remembering.on_watermark(100, out);
+        assert_eq!(remembering.keys(), 50);
+        remembering.on_watermark(1_000, out);
+        let mut saved = Vec::new();
+        let Copying::Whole(copied) = remembering.snapshot() else { panic!("a group has changed") };
+        copied(&mut |group, bytes| saved.push((group, bytes.len())));
+        assert_eq!((remembering.keys(), saved), (0, vec![(7, 0)]));
+    }
+
+    #[test]
+    fn the_former_format_is_read_and_its_keys_live_until_they_are_touched() {
+        let former: BTreeMap<Box<[u8]>, Former> =
+            BTreeMap::from([(Box::from(*b"a"), (Vec::new(), vec![Baseline { beyond: 1, ..Baseline::default() }]))]);
+        let mut remembering = remembering(0);
+        let bytes = postcard::to_stdvec(&former).expect("it can be written");
+        remembering.restore_from(1, 3, &bytes).expect("the former format");
+        remembering.sweep(1_000_000);
+        assert_eq!(remembering.groups[&3][&b"a"[..]].baselines[0].beyond, 1);
     }
 }

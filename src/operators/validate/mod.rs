@@ -44,7 +44,8 @@
 //! **Order and keys.** `unique` and `z_beyond` remember, for each `key` of the step; without a `key` the whole
 //! stream is one, on one worker. With such a rule records are taken in canonical order, and late ones go to `late`;
 //! without one they go through as they come, on every worker, and a late record is as good as another. The two
-//! remember only records that broke no rule at all; what `unique` remembers is bounded by `within`.
+//! remember only records that broke no rule at all. What `unique` remembers is bounded by `within`; what `z_beyond`
+//! does, by the step's `ttl`: a key of which no record has come for longer is learnt anew.
 //!
 //! **Outputs.** `out` has the records that broke no rule; they keep their fields, event time, origin and place. A
 //! bad one goes to `rejected` once, and its reason names every broken rule, in the order of the rules (`unique` and
@@ -142,10 +143,11 @@ impl<'de> Deserialize<'de> for Choice {
 impl Operator for Validate {
     const NAME: &'static str = "validate";
     const MANUAL: &'static str = include_str!("mod.rs");
+    const FORGETS: bool = true;
 
     fn plan(&self, planning: &mut Planning<'_>) -> Option<Planned> {
         let before = planning.faults();
-        let mut checks = Checks::default();
+        let mut checks = Checks { ttl: planning.ttl(), ..Checks::default() };
         for (i, rule) in self.rules.iter().enumerate() {
             rule.plan(&format!("rules.{i}"), planning, &mut checks);
         }
@@ -461,6 +463,33 @@ mod tests {
             rejected: 4 reason=`x`_is_51,_99.0_standard_deviations_from_1.500000,_the_mean_of_the_last_2
             rejected: 7 reason=`x`_is_1,_103.0_standard_deviations_from_52.500000,_the_mean_of_the_last_2";
         validates(rule, "x:float", script, expected);
+    }
+
+    #[test]
+    fn a_key_that_is_silent_for_longer_than_the_ttl_is_learnt_anew() {
+        // Just so long after its last record the key is still known.
+        let job = "kind = 'validate'\nkey = 'k'\nttl = '50us'
+            rules = [{ field = 'x', z_beyond = 3, last = 4, warmup = 2, relearn = 0 }, { unique = ['x'], within = '200us' }]";
+        let script = "1 k=a x=1
+            2 k=a x=2
+            2 k=b x=1
+            3 k=b x=2
+            -- 40
+            52 k=a x=50
+            54 k=b x=50
+            -- 90
+            103 k=a x=50
+            104 k=a x=1
+            -- end";
+        let expected = "1 k=a x=1.0
+            2 k=a x=2.0
+            2 k=b x=1.0
+            3 k=b x=2.0
+            54 k=b x=50.0
+            rejected: 52 reason=`x`_is_50,_97.0_standard_deviations_from_1.500000,_the_mean_of_the_last_2
+            103 k=a x=50.0
+            rejected: 104 reason=`x`_came_already_at_1970-01-01T00:00:00.000001Z,_less_than_200us_before";
+        check(&registry(), job, "k:text x:float", script, expected);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl World {
     /// What a power cut leaves of all that the newest checkpoint does not name.
     fn cut_power(&self, checkpoint: Option<&Checkpoint>, random: &mut Random) {
         let outbox = checkpoint.map_or_else(Outbox::default, |(_, _, bytes)| Outbox::decode(bytes).expect("an outbox"));
-        let Ok(asides) = fs::read_dir(self.folder.path().join(".job-alerts.aside")) else {
+        let Ok(asides) = fs::read_dir(self.folder.path().join(".job.alerts.aside")) else {
             if let Some((path, Some(mark))) = &outbox.single {
                 tear(path, mark.bytes, random);
             }
@@ -141,7 +141,7 @@ impl World {
     fn publish_half(&self, outbox: &[u8], random: &mut Random) {
         for file in Outbox::decode(outbox).expect("an outbox").complete {
             if random.pick(2) == 0 {
-                let aside = self.folder.path().join(format!(".job-alerts.aside/{:08}.part", file.number));
+                let aside = self.folder.path().join(format!(".job.alerts.aside/{:08}.part", file.number));
                 fs::create_dir_all(file.path.parent().expect("a folder")).expect("made");
                 fs::rename(aside, &file.path).expect("renamed");
             }
@@ -232,7 +232,7 @@ fn nothing_is_lost_and_nothing_is_there_twice() {
             let (world, stops) = (World::new(text), seed % 3 == 0);
             disturbed(&world, &mut Random::new(seed * 100 + kind as u64), stops);
             assert_eq!(world.rows(), (0..ROWS).collect::<Vec<_>>(), "{text}, seed {seed}");
-            assert!(!world.folder.path().join(".job-alerts.aside").exists(), "{text}, seed {seed}");
+            assert!(!world.folder.path().join(".job.alerts.aside").exists(), "{text}, seed {seed}");
             if !stops && ![".gz", ".zst", ".parquet"].iter().any(|ending| text.contains(ending)) {
                 assert!(world.files() == expected, "{text}, seed {seed}: other bytes than without a crash");
             }

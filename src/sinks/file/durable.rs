@@ -4,7 +4,7 @@
 //! aside -seal-> durable, named in the outbox -more rows-> ... -closed, seal-> complete -publish-> under its own name
 //!        crash: cut back to its mark, or removed where the outbox does not know it
 //! ```
-//! Files aside lie in one folder, `.JOB-SINK.aside`, below what the sink's path always begins with, so that a rename
+//! Files aside lie in one folder, `.JOB.SINK.aside`, below what the sink's path always begins with, so that a rename
 //! brings them to their place and none is overlooked when a job goes on.
 //!
 //! **A run that was taken over may still be there**, asleep, with files open. Who writes holds a lock of each file.
@@ -252,7 +252,7 @@ impl Asides {
     pub fn new(template: &str, job: &str, sink: &str) -> Asides {
         let fixed = &template[..template.find(['{', '%']).unwrap_or(template.len())];
         let root = &fixed[..fixed.rfind('/').map_or(0, |at| at + 1)];
-        Asides { folder: Path::new(root).join(format!(".{job}-{sink}.aside")), next: 0, changed: false }
+        Asides { folder: Path::new(root).join(format!(".{job}.{sink}.aside")), next: 0, changed: false }
     }
 
     /// Where a file aside lies.

@@ -41,7 +41,7 @@
 //!   file may have seen these rows before. Compressed, each checkpoint ends a gzip member or a zstd frame, which any
 //!   reader takes. A file that was taken away or emptied between two runs is begun anew; one that was changed is a
 //!   failure.
-//! - **Files that roll** are written aside, in the folder `.JOB-SINK.aside` below what `path` always begins with, and
+//! - **Files that roll** are written aside, in the folder `.JOB.SINK.aside` below what `path` always begins with, and
 //!   get their names when the first checkpoint after their end is there: **a file that is seen is whole, and does not
 //!   change**. Names and numbers are those that a run without a crash gives. When the job ends or is stopped, files
 //!   under way are closed and named too; if it goes on later, it begins their next part.

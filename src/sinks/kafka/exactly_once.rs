@@ -131,10 +131,17 @@ fn rows_are_seen_when_they_are_published_and_once() {
 }
 
 #[test]
+fn no_two_jobs_write_under_one_name() {
+    assert_eq!(transactional_id("orders", "late-alerts", 3), "orders.late-alerts.3");
+    assert_ne!(transactional_id("a-b", "c", 0), transactional_id("a", "b-c", 0));
+    assert_ne!(transactional_id("a", "b-1", 0), transactional_id("a", "b", 10));
+}
+
+#[test]
 fn an_open_transaction_of_the_dead_is_aborted() {
     for world in worlds() {
         let config = sink(&world.brokers, "topic = 'out'")
-            .config(Some(&format!("{}-alerts-0", world.name)))
+            .config(Some(&transactional_id(&world.name, "alerts", 0)))
             .expect("a configuration");
         drop(world.open());
         let dead: ThreadedProducer<rdkafka::producer::DefaultProducerContext> = config.create().expect("a producer");

@@ -41,10 +41,10 @@
 //!
 //! - Rows wait in memory for the next checkpoint, which keeps them. When it is there, each writer publishes its rows in
 //!   one transaction: they are seen as often as `checkpoint.every` says.
-//! - The same transaction commits the number of the checkpoint as the offset of the group `JOB-SINK-NUMBER` on
+//! - The same transaction commits the number of the checkpoint as the offset of the group `JOB.SINK.NUMBER` on
 //!   partition 0 of the topic. A job that goes on reads it, and publishes what its checkpoint keeps unless that is told
 //!   there.
-//! - `JOB-SINK-NUMBER` is the transactional id, too: a job that begins **fences** every other run of it, and aborts
+//! - `JOB.SINK.NUMBER` is the transactional id, too: a job that begins **fences** every other run of it, and aborts
 //!   what that left open. A run that was fenced fails and never writes again. Jobs that write to one cluster must have
 //!   different names. With access control the job needs: write to topic and transactional id, read of the group.
 //! - A transaction is open only while rows are published. If the brokers are away for longer than `transaction_timeout`
@@ -305,7 +305,7 @@ impl Sink for KafkaSink {
     fn open(&self, opening: Opening<'_>) -> Result<Box<dyn Writer>, Failure> {
         let deliveries = Deliveries { watch: Watch::new(self.security.as_ref()), lost: Mutex::default() };
         let exactly = opening.delivery == Delivery::ExactlyOnce;
-        let id = exactly.then(|| format!("{}-{}-{}", opening.job, opening.name, opening.shard.0));
+        let id = exactly.then(|| transactional_id(opening.job, opening.name, opening.shard.0));
         let producer = self.config(id.as_deref())?.create_with_context(deliveries).map_err(kafka_client::not_made)?;
         let headers = self.headers.iter().map(|(name, text)| match Template::read(text, opening.input) {
             Ok(template) => Ok((name.clone(), template)),
@@ -329,6 +329,11 @@ impl Sink for KafkaSink {
             Some(id) => Ok(Box::new(Transactions::open(writer, id, self.outbox_max.map_or(OUTBOX_MAX, Size::bytes))?)),
         }
     }
+}
+
+/// Who writes a shard, whichever process it is. Names of jobs and sinks have no dots, so that no two of them meet.
+fn transactional_id(job: &str, sink: &str, shard: usize) -> String {
+    format!("{job}.{sink}.{shard}")
 }
 
 /// How many bytes of messages wait before a checkpoint is asked for.

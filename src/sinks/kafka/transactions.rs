@@ -5,7 +5,7 @@
 //!                             --publish--> begin, messages, all acknowledged, marker, commit
 //! recover: fence and abort what is left; marker says this checkpoint: nothing to do, else publish its outbox
 //! ```
-//! The *marker* is an offset that the transaction commits for the group `JOB-SINK-SHARD`: the number of the checkpoint,
+//! The *marker* is an offset that the transaction commits for the group `JOB.SINK.SHARD`: the number of the checkpoint,
 //! on partition 0 of the topic, with the *chain* of runs in its metadata. A chain begins where a job starts without a
 //! checkpoint, so that the marker of a job that was begun anew says nothing of the old one.
 //!

@@ -14,7 +14,7 @@
 //! - `start`: where a partition is read from: `"earliest"` (default), `"latest"`, a time
 //!   (`"2026-01-31T12:00:00Z"` or `{ timestamp = ... }`: the first message that is stamped then or later), or
 //!   `{ offsets = { "0" = 12, "1" = 7 } }` (a partition that is not named is read from its beginning). A partition
-//!   that is added while the job runs is read from its beginning.
+//!   that is added to a topic while the job runs, or between two runs of it, is read from its beginning.
 //! - `until`: makes the run a bounded one: every partition ends there. `"now"` is where the partition ends when the job
 //!   starts; a time and offsets are as above (a time that no message has reached yet, and a partition that is not
 //!   named, mean `"now"`). Without it the job runs until it is stopped.
@@ -245,8 +245,9 @@ impl Source for KafkaSource {
         let consumer = Arc::new(self.client(&group, &SETTINGS)?);
         let ends = Ends::default();
         serve(name, consumer.clone(), self.brokers.clone(), ends.clone());
-        let (known, group) = Default::default();
-        Ok(Box::new(KafkaFeed { source: self.clone(), wanted: self.wanted(wanted), consumer, ends, known, group }))
+        let (known, group, before) = Default::default();
+        let (source, wanted) = (self.clone(), self.wanted(wanted));
+        Ok(Box::new(KafkaFeed { source, wanted, consumer, ends, known, group, before }))
     }
 }
 
@@ -307,6 +308,8 @@ struct KafkaFeed {
     known: Mutex<Vec<Partition>>,
     /// Begun with the first checkpoint.
     group: OnceLock<Group>,
+    /// Those that it has been read from when the job goes on.
+    before: OnceLock<Vec<String>>,
 }
 
 /// A partition, and the offsets between which it is to be read.
@@ -351,7 +354,10 @@ impl KafkaFeed {
     /// The partitions at the start: asks until the brokers answer.
     fn first(&self) -> Result<Vec<Partition>, Failure> {
         loop {
-            let reason = match self.look(&[], &self.source.start, self.source.until.as_ref()) {
+            let until = self.source.until.as_ref();
+            let found =
+                self.look(&[], &self.source.start, until).and_then(|all| self.begin_those_that_came(all, until));
+            let reason = match found {
                 Ok(found) => {
                     self.watch().mended("the start");
                     return Ok(found);
@@ -365,6 +371,19 @@ impl KafkaFeed {
             self.watch().note("the start", format!("{reason}, retrying"));
             thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Of topics that have been read before, partitions that have come since are read from their beginning.
+    fn begin_those_that_came(&self, all: Vec<Partition>, until: Option<&Place>) -> Result<Vec<Partition>, Tried> {
+        let before = self.before.get().map_or(&[][..], Vec::as_slice);
+        let of_topic = |topic: &str| before.iter().any(|name| name.rsplit_once('[').is_some_and(|(of, _)| of == topic));
+        let (mut old, came): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|found| before.contains(&found.name()) || !of_topic(&found.topic));
+        if !came.is_empty() {
+            old.extend(self.look(&old, &Place::Earliest, until)?);
+            old.sort_by(|a, b| (&a.topic, a.number).cmp(&(&b.topic, b.number)));
+        }
+        Ok(old)
     }
 
     /// The partitions that are not known yet, and where to read them.
@@ -487,6 +506,11 @@ impl Feed for KafkaFeed {
         Ok(known.iter().map(Partition::name).collect())
     }
 
+    fn goes_on(&self, before: &[String]) {
+        // It is told once.
+        let _ = self.before.set(before.to_vec());
+    }
+
     fn open(&self, partition: &str, from: Option<Position>, wake: Wake) -> Result<Box<dyn Reader>, Failure> {
         let found = self.known().iter().find(|p| p.name() == partition).cloned();
         let Some(partition) = found else {
@@ -535,6 +559,10 @@ impl Feed for KafkaFeed {
 
     fn trouble(&self) -> Option<String> {
         self.watch().trouble()
+    }
+
+    fn answers_in_part(&self) -> bool {
+        self.watch().reaches_some()
     }
 
     fn kept(&self, job: &str, positions: &[(String, Position)]) {

@@ -147,6 +147,18 @@ fn a_run_reads_from_its_start_to_its_end() {
 }
 
 #[test]
+fn partitions_that_came_while_nobody_read_are_read_from_their_beginning() {
+    let brokers = broker();
+    create(&brokers, "t", 3);
+    create(&brokers, "new", 1);
+    produce(&brokers, "t", &["0:10:a", "1:20:b", "2:30:c", "2:40:d"]);
+    produce(&brokers, "new", &["0:10:n"]);
+    let feed = open(&brokers, "topics = ['t', 'new']\nstart = 'latest'\nuntil = 'now'");
+    feed.goes_on(&["t[0]".into(), "t[1]".into()]);
+    assert_eq!(run(&*feed), ["new[0] end", "t[0] end", "t[1] end", "t[2] 0:30:c 1:40:d end"]);
+}
+
+#[test]
 fn a_bounded_run_ends_behind_the_records_of_a_transaction() {
     let brokers = broker();
     create(&brokers, "t", 1);
