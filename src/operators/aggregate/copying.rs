@@ -38,19 +38,14 @@ struct CopiedKey {
 impl PartialCopy {
     /// Nothing yet of the groups that changed; wants all keys that live.
     pub fn of(changed: Vec<bool>, watermark: EventTime, empty: Option<i64>, keys: &Keys) -> PartialCopy {
-        let (count, unused) = keys.numbers();
-        let mut wanted_keys = Sweep::of(count);
-        for number in unused {
-            wanted_keys.claim(number as usize);
-        }
         PartialCopy {
             watermark,
             empty,
             changed,
-            wanted_keys,
+            wanted_keys: keys.wanted(),
             wanted: Sweep::none(0),
             // Room for all at once: to make more of it again and again costs more than the copy.
-            keys: Vec::with_capacity(count),
+            keys: Vec::with_capacity(keys.len()),
             places: Vec::new(),
             scratch: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! The keys that a worker has state for, as dense numbers.
 
 use crate::key;
+use crate::operator::sweep::Sweep;
 use hashbrown::HashTable;
 use std::ops::Deref;
 
@@ -257,9 +258,13 @@ impl Keys {
         (0..self.entries.len() as u32).filter(|id| self.entries[*id as usize].alive)
     }
 
-    /// How many numbers there are, and those of them that are no living key's.
-    pub fn numbers(&self) -> (usize, impl Iterator<Item = u32> + '_) {
-        (self.entries.len(), self.free.iter().chain(&self.dead).copied())
+    /// Owes the numbers of all living keys to a copy.
+    pub fn wanted(&self) -> Sweep {
+        let mut wanted = Sweep::of(self.entries.len());
+        for dead in self.free.iter().chain(&self.dead) {
+            wanted.claim(*dead as usize);
+        }
+        wanted
     }
 
     /// How many keys live.

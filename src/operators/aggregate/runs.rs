@@ -6,16 +6,20 @@
 //! ```
 //! Windows that close while a batch is gone through are only noted: the batch is folded whole, then they are told.
 
+use super::accumulators::Copies;
 use super::core::{Core, Fired, Firing, Shape};
+use super::keys::Bytes;
 use super::slots::NOWHERE;
 use crate::batch::Batch;
 use crate::fault::Failure;
-use crate::key::{KeyGroup, group_of};
-use crate::operator::{Copying, Instance, Outputs, StateRow};
+use crate::key::{KEY_GROUPS, KeyGroup, group_of};
+use crate::operator::sweep::Sweep;
+use crate::operator::{Copied, Copying, Instance, Outputs, StateRow};
 use crate::schema::Field;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -38,6 +42,8 @@ pub struct Runs {
     timers: BTreeSet<(EventTime, u32)>,
     /// Windows that are closed and not told yet.
     closed: Vec<Closed>,
+    /// The copy that is being made.
+    copy: Option<PartialCopy>,
 }
 
 /// The records of a key that are in no closed window, or may be in another.
@@ -62,7 +68,8 @@ struct Closed {
 impl Runs {
     /// Nothing yet.
     pub fn new(ending: Ending, shape: Arc<Shape>) -> Runs {
-        Runs { ending, core: Core::new(shape), runs: Vec::new(), timers: BTreeSet::new(), closed: Vec::new() }
+        let core = Core::new(shape);
+        Runs { ending, core, runs: Vec::new(), timers: BTreeSet::new(), closed: Vec::new(), copy: None }
     }
 
     fn assign(&mut self, batch: &Batch, failed: &[u32]) {
@@ -80,12 +87,18 @@ impl Runs {
             if self.runs.len() <= key as usize {
                 self.runs.resize(key as usize + 1, Run::default());
             }
+            self.preserve(key);
             let slot = match self.ending {
                 Ending::Gap(gap) => self.extend_session(key, *time, gap),
                 Ending::Records { part, window, slide } => self.count(key, part, window, slide),
             };
             self.core.assigned.push(slot);
         }
+    }
+
+    /// Lets the copy that is being made have a key before it changes.
+    fn preserve(&mut self, key: u32) {
+        self.copy.iter_mut().for_each(|copy| copy.preserve(key, &self.runs, &mut self.core));
     }
 
     fn extend_session(&mut self, key: u32, time: EventTime, gap: i64) -> u32 {
@@ -131,6 +144,7 @@ impl Runs {
             let keys = &self.core.keys;
             due.sort_unstable_by_key(|key| (self.runs[*key as usize].first, &*keys.entry(*key).bytes));
             for key in due {
+                self.preserve(key);
                 let run = &mut self.runs[key as usize];
                 let parts = run.parts.drain(..).collect();
                 self.closed.push(Closed { key, window: (run.first, end), point: Some(end), parts, done: 1 });
@@ -177,6 +191,73 @@ struct SavedRun {
     parts: Vec<Vec<u8>>,
 }
 
+/// A copy that is being made, of all as it was when it was begun: see [`sweep`](crate::operator::sweep). The partials of
+/// its parts lie with the accumulators until it is whole.
+struct PartialCopy {
+    /// By key group.
+    changed: Vec<bool>,
+    /// The keys that it still wants, by number.
+    wanted: Sweep,
+    runs: Vec<CopiedRun>,
+    /// How many parts they have.
+    parts: usize,
+}
+
+struct CopiedRun {
+    group: KeyGroup,
+    bytes: Bytes,
+    first: EventTime,
+    last: EventTime,
+    filled: u64,
+    parts: Range<usize>,
+}
+
+impl PartialCopy {
+    /// Takes a key before it changes, if it is still wanted.
+    fn preserve(&mut self, key: u32, runs: &[Run], core: &mut Core) {
+        if self.wanted.claim(key as usize) {
+            self.take(key, runs, core);
+        }
+    }
+
+    fn take(&mut self, key: u32, runs: &[Run], core: &mut Core) {
+        let entry = core.keys.entry(key);
+        let group = group_of(entry.hash);
+        if self.changed[group as usize] {
+            let Run { first, last, filled, parts } = &runs[key as usize];
+            let copied = self.parts..self.parts + parts.len();
+            self.parts = copied.end;
+            let bytes = entry.bytes.clone();
+            self.runs.push(CopiedRun { group, bytes, first: *first, last: *last, filled: *filled, parts: copied });
+            let (front, back) = parts.as_slices();
+            core.slots.copy(front);
+            core.slots.copy(back);
+        }
+    }
+
+    /// Makes bytes of it.
+    fn save(&self, partials: &[Box<dyn Copies>], save: &mut dyn FnMut(KeyGroup, Vec<u8>)) {
+        let part = |number: usize| {
+            let mut bytes = Vec::new();
+            partials.iter().for_each(|of| of.save(number, &mut bytes));
+            bytes
+        };
+        let mut groups = vec![Vec::new(); KEY_GROUPS];
+        self.runs.iter().for_each(|run| groups[run.group as usize].push(run));
+        for (group, mut runs) in groups.into_iter().enumerate().filter(|(group, _)| self.changed[*group]) {
+            runs.sort_unstable_by(|a, b| a.bytes.cmp(&*b.bytes));
+            let saved = |run: &&CopiedRun| {
+                let CopiedRun { bytes, first, last, filled, parts, .. } = run;
+                let (key, parts) = (bytes.to_vec(), parts.clone().map(part).collect());
+                SavedRun { key, first: *first, last: *last, filled: *filled, parts }
+            };
+            let runs: Vec<SavedRun> = runs.iter().map(saved).collect();
+            let write = || postcard::to_stdvec(&runs).expect("state can be written");
+            save(group as KeyGroup, if runs.is_empty() { Vec::new() } else { write() });
+        }
+    }
+}
+
 impl Instance for Runs {
     fn on_batch(&mut self, _input: usize, batch: &Batch, out: &mut Outputs) {
         let (arguments, failed) = self.core.evaluate(batch, out);
@@ -191,21 +272,26 @@ impl Instance for Runs {
     }
 
     fn snapshot(&mut self) -> Copying {
-        let changed = self.core.changed().into_iter().enumerate().filter(|(_, changed)| *changed);
-        let mut groups: BTreeMap<KeyGroup, Vec<SavedRun>> =
-            changed.map(|(group, _)| (group as KeyGroup, Vec::new())).collect();
-        for key in self.core.keys.living() {
-            let entry = self.core.keys.entry(key);
-            let Some(keys) = groups.get_mut(&group_of(entry.hash)) else { continue };
-            let Run { first, last, filled, parts } = &self.runs[key as usize];
-            let parts = parts.iter().map(|slot| self.core.slots.save(*slot)).collect();
-            keys.push(SavedRun { key: entry.bytes.to_vec(), first: *first, last: *last, filled: *filled, parts });
+        let changed = self.core.changed();
+        if !changed.contains(&true) {
+            return Copying::Unchanged;
         }
-        let bytes = |mut keys: Vec<SavedRun>| {
-            keys.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            if keys.is_empty() { Vec::new() } else { postcard::to_stdvec(&keys).expect("state can be written") }
-        };
-        Copying::of(groups.into_iter().map(|(group, keys)| (group, bytes(keys))).collect())
+        let (wanted, runs) = (self.core.keys.wanted(), Vec::with_capacity(self.core.keys.len()));
+        self.core.slots.expect_copies(self.core.keys.len());
+        self.copy = Some(PartialCopy { changed, wanted, runs, parts: 0 });
+        Copying::Begun
+    }
+
+    fn copy_on(&mut self, keys: usize) -> Option<Copied> {
+        let copy = self.copy.as_mut()?;
+        for _ in 0..keys {
+            let Some(key) = copy.wanted.next() else {
+                let (copy, partials) = (self.copy.take()?, self.core.slots.take_copies());
+                return Some(Box::new(move |save| copy.save(&partials, save)));
+            };
+            copy.take(key as u32, &self.runs, &mut self.core);
+        }
+        None
     }
 
     fn restore(&mut self, group: KeyGroup, bytes: &[u8]) -> Result<(), Failure> {
