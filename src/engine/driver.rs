@@ -113,6 +113,11 @@ impl Driver {
         self.marks.entry(epoch).or_default().extend(marks);
     }
 
+    /// The first epoch from this one on of which something was heard that is not applied yet.
+    pub fn heard_from(&self, epoch: Epoch) -> Option<Epoch> {
+        self.marks.range(epoch..).next().map(|(epoch, _)| *epoch)
+    }
+
     /// Closes all epochs before `frontier` (`None`: all there are).
     pub fn close(&mut self, frontier: Option<Epoch>) {
         let later = frontier.map(|frontier| self.marks.split_off(&frontier)).unwrap_or_default();

@@ -445,7 +445,7 @@ impl RunningStep {
     /// Closes the epochs before `frontier`; at the end of an interval, saves what the driver knows then, which is what
     /// came in it and before.
     fn advance(&mut self, frontier: Option<Epoch>, caps: &mut [Capability<Epoch>]) {
-        while let Some(over) = self.saving.as_ref().and_then(|saving| saving.over(frontier)) {
+        while let Some(over) = self.saving.as_ref().and_then(|saving| saving.over(frontier, &self.driver)) {
             let next = over.next.map(first_epoch);
             self.close(next.map(|_| first_epoch(over.interval + 1)), caps);
             let Some(saving) = &mut self.saving else { return };

@@ -112,13 +112,17 @@ impl Saving {
     }
 
     /// The interval that the step is in, if it is over.
-    pub fn over(&self, frontier: Option<Epoch>) -> Option<Over> {
+    ///
+    /// What the sources said in the next one belongs there, also where nothing else came in it: else a step that hears of
+    /// the end of one interval only when everything has ended would save the watermark of the end under it.
+    pub fn over(&self, frontier: Option<Epoch>, driver: &Driver) -> Option<Over> {
         let (interval, _) = self.standing.as_ref()?;
         if frontier.is_some_and(|epoch| interval_of(epoch) <= *interval) {
             return None;
         }
         let put_by = self.put_by.iter().map(|put_by| interval_of(*put_by.caps[0].time()));
-        let next = put_by.chain(frontier.map(interval_of)).min();
+        let heard = driver.heard_from(first_epoch(*interval + 1));
+        let next = put_by.chain(heard.map(interval_of)).chain(frontier.map(interval_of)).min();
         Some(Over { interval: *interval, next })
     }
 

@@ -213,6 +213,12 @@ impl Job {
         Some((resumed.manifest.id, &resumed.notices))
     }
 
+    /// What it goes on with.
+    #[cfg(test)]
+    pub(in crate::engine) fn manifest(&self) -> Option<&Manifest> {
+        Some(&self.start.keeping.as_ref()?.resumed.as_ref()?.manifest)
+    }
+
     /// Stops reading; what was read is worked off, then the job ends.
     pub fn stop(&self) {
         self.start.shared.stop();

@@ -278,6 +278,7 @@ fn a_job_that_dies_again_and_again_delivers_everything_once() {
         let mut patience = 300;
         loop {
             let job = begin(&book, folder.path(), RECORDS, 1 + random.pick(4) as usize);
+            job.manifest().into_iter().for_each(nobody_is_ahead);
             resumed += usize::from(job.resumed().is_some());
             if job.ends_within(Duration::from_millis(20 + random.pick(patience))) {
                 let status = { job }.wait().expect("it ends");
@@ -290,6 +291,7 @@ fn a_job_that_dies_again_and_again_delivers_everything_once() {
             die(job);
             (deaths, patience) = (deaths + 1, patience * 3 / 2);
         }
+        nobody_is_ahead(&newest(folder.path(), "survivor"));
         compare(&delivered(&book), &expected, &book);
     }
     assert!(deaths > 3 && resumed > 1, "{deaths} deaths, {resumed} times resumed");
@@ -306,6 +308,22 @@ fn a_job_that_is_stopped_goes_on_where_it_was() {
     }
     begin("stopped", folder.path(), RECORDS, 2).wait().expect("it ends");
     compare(&delivered("stopped"), &undisturbed("not stopped"), "stopped");
+}
+
+/// No step has come further in time than what has been read for it.
+#[track_caller]
+fn nobody_is_ahead(manifest: &Manifest) {
+    for step in &manifest.steps {
+        for (origin, watermark) in &step.partitions {
+            let read = manifest.partitions[*origin as usize].watermark;
+            assert!(
+                *watermark <= read,
+                "checkpoint {}: `{}` is at {watermark}, {origin} at {read}",
+                manifest.id,
+                step.name
+            );
+        }
+    }
 }
 
 #[track_caller]
