@@ -113,8 +113,8 @@ impl Saving {
 
     /// The interval that the step is in, if it is over.
     ///
-    /// What the sources said in the next one belongs there, also where nothing else came in it: else a step that hears of
-    /// the end of one interval only when everything has ended would save the watermark of the end under it.
+    /// What the sources said in the next one belongs there, also where nothing else came in it: else a step that hears
+    /// of the end of one interval only when everything has ended would save the watermark of the end under it.
     pub fn over(&self, frontier: Option<Epoch>, driver: &Driver) -> Option<Over> {
         let (interval, _) = self.standing.as_ref()?;
         if frontier.is_some_and(|epoch| interval_of(epoch) <= *interval) {

@@ -343,7 +343,8 @@ fn cannot_name(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file that may not be there.
+pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,

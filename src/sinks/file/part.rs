@@ -100,6 +100,8 @@ impl Part {
     /// Makes a Parquet file aside once more, out of its journal, which has been cut back.
     pub fn replay(path: PathBuf, number: u64, at: &Path, kind: &Kind) -> Result<Part, Failure> {
         let cannot = |error| cannot_open(&path, &error);
+        // What is there may be another's.
+        durable::remove(at).map_err(cannot)?;
         let file = Counted::open(at, How::Emptied, true).map_err(cannot)?;
         let columns = Journal::columns(at).map_err(cannot)?.unwrap_or_else(|| parquet_writer::columns(&kind.schema));
         let target = Target::Parquet(Box::new(ParquetWriter::new(columns, file).map_err(cannot)?));
