@@ -81,8 +81,7 @@ impl Store {
 
     fn is_fenced(&self) -> Result<bool, Failure> {
         let Some(mine) = self.claim else { return Ok(false) };
-        let claims = self.storage.list()?;
-        Ok(claims.iter().filter(|name| name.ends_with(CLAIM)).filter_map(|name| id_of(name)).any(|id| id > mine))
+        Ok(claims_in(&self.storage.list()?).any(|id| id > mine))
     }
 
     /// Puts a file of an attempt there, durably. `what` and `shard` tell it from its other files.
@@ -101,7 +100,8 @@ impl Store {
         self.look_for_claims()
     }
 
-    fn look_for_claims(&self) -> Result<(), Failure> {
+    /// Fails where a run has claimed the checkpoints after this one.
+    pub fn look_for_claims(&self) -> Result<(), Failure> {
         if !self.is_fenced()? {
             return Ok(());
         }
@@ -193,7 +193,12 @@ impl Store {
             self.storage.remove(&manifest_name(old.id))?;
             removed += 1;
         }
-        for name in self.storage.list()? {
+        let names = self.storage.list()?;
+        // A newer run may have gone back to what this one takes for old.
+        if self.claim.is_some_and(|mine| claims_in(&names).any(|id| id > mine)) {
+            return Ok(removed);
+        }
+        for name in names {
             let Some(id) = id_of(&name) else { continue };
             // The newest claim fences off the run before, however long it has slept.
             let is_claim = name.ends_with(CLAIM) && self.claim.is_none_or(|claim| id >= claim);
@@ -205,6 +210,10 @@ impl Store {
         }
         Ok(removed)
     }
+}
+
+fn claims_in(names: &[String]) -> impl Iterator<Item = u64> {
+    names.iter().filter(|name| name.ends_with(CLAIM)).filter_map(|name| id_of(name))
 }
 
 fn manifest_name(id: u64) -> String {

@@ -69,8 +69,8 @@ struct Begun {
 /// For so long a worker copies before it looks at everything else.
 const TURN: Duration = Duration::from_millis(1);
 
-/// So many keys are copied between two looks at the clock.
-const KEYS: usize = 512;
+/// So many keys are copied before the first look at the clock, and at most between two: some are large.
+const KEYS: (usize, usize) = (16, 1_024);
 
 /// The saving of a step on one worker.
 pub struct Saving {
@@ -166,11 +166,17 @@ impl Saving {
     fn copy_while(&mut self, driver: &mut Driver, who: &Who, may_go_on: impl Fn() -> bool) -> bool {
         let Some(copying) = &mut self.copying else { return true };
         let begun = wall::now();
-        while !driver.copy_on(&mut copying.snapshot, KEYS) {
+        let mut keys = KEYS.0;
+        loop {
+            let round = wall::now();
+            if driver.copy_on(&mut copying.snapshot, keys) {
+                break;
+            }
             if !may_go_on() {
                 copying.copied += begun.elapsed();
                 return false;
             }
+            keys = if round.elapsed() < TURN / 8 { (keys * 2).min(KEYS.1) } else { keys };
         }
         let Some(Begun { interval, snapshot, ack, cap, copied }) = self.copying.take() else { return true };
         who.saved.copied(copied + begun.elapsed());

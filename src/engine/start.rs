@@ -613,9 +613,9 @@ impl Start {
         Ok(all.into_iter().map(Some).collect())
     }
 
-    /// Where the job goes back to an older checkpoint, or to the beginning, makes that the newest: what sinks take back
-    /// from now on is what later ones have, so that none of these may be gone on with, whatever happens. Nobody refuses
-    /// to go back any more when this is done.
+    /// Where the job goes back to an older checkpoint, or to the beginning, or where a run that was taken over may still
+    /// make one, makes what is gone on from the newest: what sinks take back from now on is what others have, so that
+    /// none of these may be gone on with, whatever happens. Nobody refuses to go back any more when this is done.
     fn go_back(&self) -> Result<(), Failure> {
         let Some((keeping, id)) = self.keeping.as_ref().and_then(|keeping| Some((keeping, keeping.back?))) else {
             return Ok(());
@@ -677,8 +677,15 @@ fn keep(plan: &Plan, shared: &Shared, dir: &Path, resumption: &Resumption) -> Re
             resumed = resume::resume(&store, plan, resumption)?;
         }
         let id = resumed.as_ref().map(|resumed| resumed.manifest.id);
-        shared.agree(said(&(first, id, id != after)))?;
-        (first, id != after, resumed)
+        // A run that was taken over may still be writing the manifest of a checkpoint, which would then be the newest,
+        // and of which the sinks have cut back what it names: so that what is gone on from is made the newest before
+        // they do.
+        let cuts = |sink: &crate::job::SinkPlan| {
+            sink.sink.shards() != Shards::PerWorker && sink.delivery == Delivery::ExactlyOnce
+        };
+        let goes_back = id != after || first > 1 && plan.sinks.iter().any(cuts);
+        shared.agree(said(&(first, id, goes_back)))?;
+        (first, goes_back, resumed)
     } else {
         let decided = shared.agree(Vec::new())?;
         let (first, id, goes_back): Decided = postcard::from_bytes(&decided)

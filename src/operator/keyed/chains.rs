@@ -27,15 +27,42 @@ pub struct Chains {
     time: u64,
     /// The slot of each chain, and where the chain ends.
     chains: Vec<(u32, u32)>,
-    /// For each place, its chain.
+    /// For each place, its slot, and then its chain.
     of: Vec<u32>,
     /// The numbers of the places, chain after chain; within each ascending.
     numbers: Vec<u32>,
 }
 
+/// Whether most rows of the batches are not among these.
+pub fn are_few(rows: &Picked<'_>) -> bool {
+    rows.places.len() * 8 < rows.batches.iter().map(Batch::len).sum()
+}
+
 impl Chains {
     /// Chains rows. `find` looks up the slots of some rows of a batch; it gets them as they lie there, some at once.
-    pub fn chain(&mut self, rows: &Picked<'_>, mut find: impl FnMut(&Batch, &[u32], &mut [u32])) {
+    pub fn chain(&mut self, rows: &Picked<'_>, find: impl FnMut(&Batch, &[u32], &mut [u32])) {
+        self.of.clear();
+        match are_few(rows) {
+            true => self.find_few(rows, find),
+            false => self.find_many(rows, find),
+        }
+        self.count();
+        self.gather();
+    }
+
+    /// Looks rows up one behind the other: what is not among them is not looked at.
+    fn find_few(&mut self, rows: &Picked<'_>, mut find: impl FnMut(&Batch, &[u32], &mut [u32])) {
+        let (mut block, mut slots) = ([0; BLOCK], [0; BLOCK]);
+        for places in rows.places.chunk_by(|a, b| a.batch == b.batch).flat_map(|places| places.chunks(BLOCK)) {
+            block.iter_mut().zip(places).for_each(|(row, place)| *row = place.row);
+            let slots = &mut slots[..places.len()];
+            find(&rows.batches[places[0].batch as usize], &block[..places.len()], slots);
+            self.of.extend_from_slice(slots);
+        }
+    }
+
+    /// Looks rows up as they lie in memory.
+    fn find_many(&mut self, rows: &Picked<'_>, mut find: impl FnMut(&Batch, &[u32], &mut [u32])) {
         self.begin(rows);
         let (mut block, mut slots) = ([0; BLOCK], [0; BLOCK]);
         for (batch, begin) in rows.batches.iter().zip(&self.begins) {
@@ -54,8 +81,8 @@ impl Chains {
                 }
             }
         }
-        self.count(rows.places);
-        self.gather();
+        let slot = |place: &Place| self.slots[self.begins[place.batch as usize] + place.row as usize];
+        self.of.extend(rows.places.iter().map(slot));
     }
 
     /// The slot of each chain, and where it lies among the numbers.
@@ -87,13 +114,12 @@ impl Chains {
         }
     }
 
-    /// Gives each place its chain, and each chain its length.
-    fn count(&mut self, places: &[Place]) {
+    /// Gives each place its chain for its slot, and each chain its length.
+    fn count(&mut self) {
         self.time += 1;
         self.chains.clear();
-        self.of.clear();
-        for place in places {
-            let slot = self.slots[self.begins[place.batch as usize] + place.row as usize];
+        for of in &mut self.of {
+            let slot = *of;
             if self.last.len() <= slot as usize {
                 self.last.resize(slot as usize + 1, (0, 0));
             }
@@ -103,7 +129,7 @@ impl Chains {
                 self.chains.push((slot, 0));
             }
             self.chains[last.1 as usize].1 += 1;
-            self.of.push(last.1);
+            *of = last.1;
         }
     }
 

@@ -74,13 +74,14 @@ impl PartialCopy {
 
     /// Copies so many keys and slots; says whether that was all.
     pub fn go_on(&mut self, count: usize, places: &[Place], core: &mut Core) -> bool {
-        let before = self.keys.len();
-        while let Some(number) = self.wanted_keys.next() {
+        for _ in 0..count {
+            let Some(number) = self.wanted_keys.next() else { return self.go_on_with_slots(count, places, core) };
             self.take_key(number as u32, &core.keys);
-            if self.keys.len() - before >= count {
-                return false;
-            }
         }
+        false
+    }
+
+    fn go_on_with_slots(&mut self, count: usize, places: &[Place], core: &mut Core) -> bool {
         self.scratch.clear();
         self.scratch.extend(self.wanted.by_ref().take(count).map(|slot| slot as u32));
         let is_whole = self.scratch.len() < count;

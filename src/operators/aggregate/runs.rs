@@ -283,7 +283,11 @@ impl Instance for Runs {
 
     fn copy_on(&mut self, keys: usize) -> Option<Copied> {
         let copy = self.copy.as_mut()?;
+        let enough = copy.parts.saturating_add(keys);
         for _ in 0..keys {
+            if copy.parts > enough {
+                break;
+            }
             let Some(key) = copy.wanted.next() else {
                 let (copy, partials) = (self.copy.take()?, self.core.slots.take_copies());
                 return Some(Box::new(move |save| copy.save(&partials, save)));

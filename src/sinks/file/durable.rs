@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How far a file has come, so that it can be cut back.
@@ -60,19 +61,26 @@ impl Mark {
             file.set_len(self.bytes).and_then(|()| file.sync_all()).map_err(cannot)?;
             return Ok(Some(file));
         }
-        self.copy(path).map(Some).map_err(cannot)
+        self.replace(path).map(Some).map_err(cannot)
     }
 
     /// Puts a copy as far as this mark in the place of a file.
-    fn copy(self, path: &Path) -> io::Result<File> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".cut");
-        let aside = path.with_file_name(name);
-        let mut copy = OpenOptions::new().write(true).create(true).truncate(true).open(&aside)?;
-        io::copy(&mut File::open(path)?.take(self.bytes), &mut copy)?;
+    fn replace(self, path: &Path) -> io::Result<File> {
+        let path = &path.canonicalize()?;
+        let name = path.file_name().unwrap_or_default().display();
+        let aside = path.with_file_name(format!(".{name}.{}.cut", std::process::id()));
+        self.copy(path, &aside).and_then(|copy| fs::rename(&aside, path).map(|()| copy)).inspect_err(|_| {
+            let _ = remove(&aside);
+        })
+    }
+
+    fn copy(self, path: &Path, aside: &Path) -> io::Result<File> {
+        let mut original = File::open(path)?;
+        let mut copy = OpenOptions::new().write(true).create_new(true).open(aside)?;
+        is_locked_by_another(&copy)?;
+        copy.set_permissions(original.metadata()?.permissions())?;
+        io::copy(&mut Read::by_ref(&mut original).take(self.bytes), &mut copy)?;
         copy.sync_all()?;
-        copy.lock()?;
-        fs::rename(&aside, path)?;
         sync_folder(folder_of(path))?;
         Ok(copy)
     }
@@ -83,9 +91,19 @@ pub fn is_locked_by_another(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(false),
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOLCK)
+}
+
+/// Whether a path still leads to a file.
+pub fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let (there, here) = (fs::metadata(path)?, file.metadata()?);
+    Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
 }
 
 /// The length of a regular file; `None` where there is none.
@@ -260,10 +278,10 @@ impl Asides {
         self.folder.join(format!("{number:08}.part"))
     }
 
-    /// A number that no file aside has which is written to, also not by a run that was taken over.
+    /// A number that no file aside has, also none of a run that was taken over.
     pub fn number(&mut self) -> u64 {
         self.changed = true;
-        while File::open(self.path(self.next)).is_ok_and(|file| is_locked_by_another(&file).unwrap_or(false)) {
+        while self.path(self.next).exists() || self.path(self.next).with_extension("journal").exists() {
             self.next += 1;
         }
         self.next += 1;
@@ -288,14 +306,17 @@ impl Asides {
         Ok(())
     }
 
-    /// Gives files that are complete their own names, durably. One that is not there has its name already.
-    pub fn reveal(&self, files: &[Complete]) -> Result<(), Failure> {
+    /// Gives files that are complete their own names, durably. With `again`, one that is not there has its name
+    /// already.
+    pub fn reveal(&self, files: &[Complete], again: bool) -> Result<(), Failure> {
         let mut folders = BTreeSet::new();
         for file in files {
             let (aside, folder) = (self.path(file.number), folder_of(&file.path));
-            if aside.exists() {
-                let named = make_folder(folder).and_then(|()| fs::rename(aside, &file.path));
-                named.map_err(|error| cannot_name(&file.path, &error))?;
+            if !again || aside.exists() {
+                match make_folder(folder).and_then(|()| fs::rename(aside, &file.path)) {
+                    Err(error) if again && error.kind() == ErrorKind::NotFound => {}
+                    named => named.map_err(|error| cannot_name(&file.path, &error))?,
+                }
             }
             folders.extend(folder.is_dir().then_some(folder));
         }
@@ -306,6 +327,16 @@ impl Asides {
             remove(&self.path(file.number).with_extension("journal")).map_err(|error| self.failure(&error))?;
         }
         Ok(())
+    }
+
+    /// Removes the folder where nothing is left in it: what is may be another run's.
+    pub fn leave(&self) -> Result<(), Failure> {
+        match fs::remove_dir(&self.folder) {
+            Err(error) if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
+                Err(self.failure(&error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes every file but those with these numbers, and the folder where none is left.

@@ -158,9 +158,9 @@ impl Files {
         for part in mem::take(&mut self.open).into_values() {
             self.close(part)?;
         }
-        self.asides.reveal(&mem::take(&mut self.complete))?;
+        self.asides.reveal(&mem::take(&mut self.complete), false)?;
         self.sealed = 0;
-        self.asides.keep_only(&BTreeSet::new())
+        self.asides.leave()
     }
 
     fn outbox(&mut self) -> Result<Outbox, Failure> {
@@ -272,7 +272,7 @@ impl Writer for Files {
 
     fn publish(&mut self, _: u64) -> Result<(), Failure> {
         let complete: Vec<Complete> = self.complete.drain(..mem::take(&mut self.sealed)).collect();
-        self.asides.reveal(&complete)
+        self.asides.reveal(&complete, false)
     }
 
     fn recover(&mut self, _: u64, outbox: &[u8]) -> Result<(), Failure> {
@@ -282,7 +282,7 @@ impl Writer for Files {
         let outbox = Outbox::decode(outbox)?;
         self.numbers = outbox.numbers;
         self.asides.resume(outbox.next_aside);
-        self.asides.reveal(&outbox.complete)?;
+        self.asides.reveal(&outbox.complete, true)?;
         if let Some((path, mark)) = &outbox.single {
             self.restore_single(path, *mark)?;
         }
@@ -293,7 +293,8 @@ impl Writer for Files {
         }
         if !self.exact || outbox.shape != self.shape {
             // What was under way under another shape is not gone on with, but not lost either.
-            return self.finish_all();
+            self.finish_all()?;
+            return self.asides.keep_only(&BTreeSet::new());
         }
         self.spare = self.append;
         let numbers = self.open.values().filter_map(|part| part.aside).collect();

@@ -30,7 +30,7 @@ pub struct Journal {
 impl Journal {
     /// Begins the journal of the file at that place.
     pub fn create(at: &Path) -> io::Result<Journal> {
-        let file = Counted::open(&at.with_extension("journal"), How::Emptied, true)?;
+        let file = Counted::open(&at.with_extension("journal"), How::New, true)?;
         Ok(Journal { file, waiting: Vec::new(), rows: 0 })
     }
 

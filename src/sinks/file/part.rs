@@ -76,7 +76,7 @@ impl Part {
     pub fn open(path: PathBuf, place: &Place, kind: &Kind, sealable: bool) -> Result<Part, Failure> {
         let (at, how, aside) = match place {
             Place::Own { how } => (path.as_path(), *how, None),
-            Place::Aside { number, path } => (path.as_path(), How::Emptied, Some(*number)),
+            Place::Aside { number, path } => (path.as_path(), How::New, Some(*number)),
         };
         let file = Counted::open(at, how, sealable).map_err(|error| cannot_open(&path, &error))?;
         if sealable && !file.regular {
@@ -102,7 +102,7 @@ impl Part {
         let cannot = |error| cannot_open(&path, &error);
         // What is there may be another's.
         durable::remove(at).map_err(cannot)?;
-        let file = Counted::open(at, How::Emptied, true).map_err(cannot)?;
+        let file = Counted::open(at, How::New, true).map_err(cannot)?;
         let columns = Journal::columns(at).map_err(cannot)?.unwrap_or_else(|| parquet_writer::columns(&kind.schema));
         let target = Target::Parquet(Box::new(ParquetWriter::new(columns, file).map_err(cannot)?));
         let mut part = Part::of(path, Some(number), target, kind);
@@ -331,6 +331,8 @@ pub struct Counted {
     regular: bool,
     /// How many bytes the disk has for sure.
     synced: Option<u64>,
+    /// Where it lies, if nobody else may write there.
+    alone_at: Option<PathBuf>,
 }
 
 impl Counted {
@@ -353,7 +355,8 @@ impl Counted {
         }
         let bytes = if regular { file.metadata()?.len() } else { 0 };
         let tail = if bytes == 0 { Vec::new() } else { durable::tail_of(path, bytes)? };
-        Ok(Counted { file, bytes, tail, regular, synced: None })
+        let alone_at = (regular && alone).then(|| path.to_owned());
+        Ok(Counted { file, bytes, tail, regular, synced: None, alone_at })
     }
 
     /// How far it has come.
@@ -378,7 +381,12 @@ impl Counted {
             self.file.sync_all()?;
             self.synced = Some(self.bytes);
         }
-        Ok(())
+        match &self.alone_at {
+            Some(path) if !durable::leads_to(path, &self.file)? => {
+                Err(io::Error::other("another file was put in its place: another run of the job goes on"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
