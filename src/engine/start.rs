@@ -613,9 +613,9 @@ impl Start {
         Ok(all.into_iter().map(Some).collect())
     }
 
-    /// Where the job goes back to an older checkpoint, or to the beginning, or where a run that was taken over may still
-    /// make one, makes what is gone on from the newest: what sinks take back from now on is what others have, so that
-    /// none of these may be gone on with, whatever happens. Nobody refuses to go back any more when this is done.
+    /// Where the job goes back to an older checkpoint, or to the beginning, or where a run that was taken over may
+    /// still make one, makes what is gone on from the newest: what sinks take back from now on is what others have, so
+    /// that none of these may be gone on with, whatever happens. Nobody refuses to go back any more when this is done.
     fn go_back(&self) -> Result<(), Failure> {
         let Some((keeping, id)) = self.keeping.as_ref().and_then(|keeping| Some((keeping, keeping.back?))) else {
             return Ok(());

@@ -102,8 +102,12 @@ fn has_no_locks(error: &io::Error) -> bool {
 
 /// Whether a path still leads to a file.
 pub fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
-    let (there, here) = (fs::metadata(path)?, file.metadata()?);
-    Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
+    let here = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (here.dev(), here.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The length of a regular file; `None` where there is none.

@@ -302,6 +302,7 @@ impl Part {
                 failure.help(help)
             }
             ErrorKind::FileTooLarge => failure.help("the file is as large as the system allows: set `roll_size`"),
+            ErrorKind::NotFound => failure.help("only one run of a job may write there; run it again to go on"),
             _ => failure.help("check the disk, then run the job again"),
         }
     }
@@ -383,7 +384,8 @@ impl Counted {
         }
         match &self.alone_at {
             Some(path) if !durable::leads_to(path, &self.file)? => {
-                Err(io::Error::other("another file was put in its place: another run of the job goes on"))
+                let message = "it is not in its place: another run of the job has taken over, or somebody took it away";
+                Err(io::Error::new(ErrorKind::NotFound, message))
             }
             _ => Ok(()),
         }
