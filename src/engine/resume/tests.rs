@@ -508,7 +508,7 @@ fn newest(folder: &Path, job: &str) -> Manifest {
 fn who_goes_back_goes_on_from_there_although_it_dies_at_once() {
     let (folder, book) = (tempfile::tempdir().expect("a folder"), "back");
     let text = job_text(book, folder.path(), RECORDS);
-    let text = text.replace("every = '10ms'", "every = '1h'");
+    let text = text.replace("every = '10ms'", "every = '1h'\nkeep = 1000");
     let mut first = start_among(planned(&text), 2, None, &Resumption::default()).expect("started");
     while first.status().sources[0].0.records < 1_000 {
         assert!(!first.ends_within(Duration::from_millis(1)), "it has more to do");
@@ -525,7 +525,8 @@ fn who_goes_back_goes_on_from_there_although_it_dies_at_once() {
         let (named, refuses) = (format!("[sink.{sink}]"), format!("[sink.{sink}]\nrefuses = 0"));
         let resumption = Resumption { from, ..Resumption::default() };
         let refused = start_among(planned(&text.replace(&named, &refuses)), 2, None, &resumption);
-        assert!(refused.is_err_and(|failure| failure.message.ends_with("it refuses")));
+        let said = refused.err().expect("it refuses").message;
+        assert!(said.ends_with("it refuses"), "{said}");
         newest(folder.path(), "survivor")
     };
     assert_eq!(refused("of_hops", From::Id(oldest.id)), before, "whoever refuses is asked first");
